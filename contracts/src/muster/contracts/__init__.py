@@ -1,0 +1,1 @@
+"""The language of Muster: every message, call, event and error code, in one place."""

@@ -1,0 +1,259 @@
+"""What the authority answers: sessions, join tokens, node credentials, signatures, audit."""
+
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from muster.contracts.base import NODE, SERVICE, Call, Message, Nothing
+from muster.contracts.names import (
+    Id,
+    Label,
+    Limit,
+    LongText,
+    NodeId,
+    NodeName,
+    Password,
+    PublicKey,
+    Seconds,
+    ShortText,
+    Time,
+    Username,
+)
+
+CHUNK: Final = 1000
+"""How many nodes one `SIGN` may name, so that the answer fits in a message."""
+
+
+class Origin(Message):
+    """Where a person's request came from, for the audit."""
+
+    address: ShortText = ""
+    agent: ShortText = ""
+
+
+class Person(Message):
+    """Who is asking, as the ticket proves."""
+
+    name: Username
+    roles: list[Label] = []
+    permissions: list[ShortText] = []
+    """Patterns: ``*``, ``node.*``, ``run.create``."""
+    must_change_password: bool = False
+
+
+class Ticket(Message):
+    """A short-lived proof of who is asking; signed, so that services verify it offline."""
+
+    person: Person
+    session: Id
+    origin: Origin = Origin()
+    issued: Time
+    expires: Time
+
+
+class Login(Message):
+    """A name and a password."""
+
+    name: ShortText
+    password: Password
+    origin: Origin = Origin()
+
+
+class Session(Message):
+    """A session has begun; the secret is told only here."""
+
+    secret: str
+    person: Person
+    expires: Time
+
+
+class Exchange(Message):
+    """A session secret or an API token, to be exchanged for a ticket."""
+
+    secret: Annotated[str, Field(max_length=200)]
+    origin: Origin = Origin()
+
+
+class Granted(Message):
+    """A signed ticket and what it says."""
+
+    ticket: str
+    person: Person
+    expires: Time
+
+
+class ChangePassword(Message):
+    """The old password and a new one (at least 10 characters)."""
+
+    old: Password
+    new: Annotated[str, Field(min_length=10, max_length=1000)]
+
+
+class CreateJoinToken(Message):
+    """A token for one host to join."""
+
+    ttl: Seconds = 900.0
+    name: NodeName | None = None
+    groups: list[Label] = []
+    tags: dict[Label, Label] = {}
+    note: ShortText = ""
+
+
+class JoinTokenCreated(Message):
+    """The secret of a join token is told only here."""
+
+    id: Id
+    secret: str
+    expires: Time
+
+
+class JoinToken(Message):
+    """A join token, without its secret."""
+
+    id: Id
+    created: Time
+    created_by: ShortText
+    expires: Time
+    used: Time | None = None
+    node: NodeId | None = None
+    note: ShortText = ""
+
+
+class JoinTokens(Message):
+    """Newest first."""
+
+    items: list[JoinToken]
+
+
+class RevokeJoinToken(Message):
+    """Make a join token worthless."""
+
+    id: Id
+
+
+class Join(Message):
+    """A host asks to become a node; it has made its key itself."""
+
+    secret: Annotated[str, Field(max_length=200)]
+    public_key: PublicKey
+    hostname: Annotated[str, Field(max_length=253)] = ""
+    proof: bytes
+    """The signature of the host's key over ``secret + public_key``: it holds the private half."""
+    origin: Origin = Origin()
+
+
+class Joined(Message):
+    """A host has become a node."""
+
+    node: NodeId
+    jwt: str
+    """The NATS user JWT; the seed never left the host."""
+    authority_keys: list[str]
+    """Public Ed25519 keys (raw, base64) whose commands the agent may obey."""
+    epoch: int
+    urls: list[str]
+    """Where the broker listens."""
+    ca: str = ""
+    """PEM of the certificate authority; empty when the broker speaks no TLS."""
+
+
+class RenewJwt(Message):
+    """A node asks for a fresh JWT for the key that it has."""
+
+
+class Renewed(Message):
+    """A fresh JWT."""
+
+    jwt: str
+    authority_keys: list[str]
+    epoch: int
+
+
+class RevokeNode(Message):
+    """Shut a node out, at once and for good."""
+
+    node: NodeId
+    reason: LongText = ""
+
+
+class Sign(Message):
+    """Sign one command for each of some nodes, on behalf of the ticket's person."""
+
+    verb: Label
+    """``run``, ``cancel`` or ``read``."""
+    run: Id
+    nodes: Annotated[list[NodeId], Field(min_length=1, max_length=CHUNK)]
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """SHA-256 of the argument bytes that travel behind the envelope."""
+    run_as: ShortText = ""
+    expires: Time
+    summary: LongText = ""
+    """What is done, for the audit."""
+
+
+class Signed(Message):
+    """The envelopes, in the order of the nodes that were asked for."""
+
+    envelopes: list[bytes]
+
+
+class AuditRecord(Message):
+    """One line of the audit."""
+
+    seq: int
+    at: Time
+    who: ShortText
+    action: ShortText
+    nodes: list[str] = []
+    result: ShortText
+    detail: LongText = ""
+    address: ShortText = ""
+    run: str = ""
+    hash: str
+    """SHA-256 over the previous hash and this record's canonical JSON, hexadecimal."""
+
+
+class ListAudit(Message):
+    """A page of the audit, newest first."""
+
+    limit: Limit = 100
+    before: int | None = None
+    """Only records with a smaller `seq`."""
+    who: ShortText = ""
+    action: ShortText = ""
+    """A prefix: ``run.`` finds every action on runs."""
+
+
+class AuditPage(Message):
+    """Some audit records."""
+
+    items: list[AuditRecord]
+    next: int | None = None
+
+
+class AuditVerdict(Message):
+    """Whether the chain is whole."""
+
+    records: int
+    head: str
+    broken_at: int | None = None
+    """The first `seq` that does not follow from the one before it."""
+
+
+LOGIN: Final = Call("muster.svc.authority.login", Login, Session, SERVICE)
+EXCHANGE: Final = Call("muster.svc.authority.exchange", Exchange, Granted, SERVICE)
+LOGOUT: Final = Call("muster.svc.authority.logout", Exchange, Nothing, SERVICE)
+CHANGE_PASSWORD: Final = Call("muster.svc.authority.password", ChangePassword, Nothing, "self")
+CREATE_JOIN_TOKEN: Final = Call(
+    "muster.svc.authority.token_create", CreateJoinToken, JoinTokenCreated, "node.join"
+)
+LIST_JOIN_TOKENS: Final = Call("muster.svc.authority.token_list", Nothing, JoinTokens, "node.join")
+REVOKE_JOIN_TOKEN: Final = Call(
+    "muster.svc.authority.token_revoke", RevokeJoinToken, Nothing, "node.join"
+)
+JOIN: Final = Call("muster.svc.authority.join", Join, Joined, SERVICE)
+RENEW: Final = Call("muster.svc.authority.renew", RenewJwt, Renewed, NODE)
+REVOKE_NODE: Final = Call("muster.svc.authority.revoke", RevokeNode, Nothing, "node.revoke")
+SIGN: Final = Call("muster.svc.authority.sign", Sign, Signed, "run.create")
+LIST_AUDIT: Final = Call("muster.svc.authority.audit", ListAudit, AuditPage, "audit.read")
+VERIFY_AUDIT: Final = Call("muster.svc.authority.audit_verify", Nothing, AuditVerdict, "audit.read")

@@ -1,0 +1,322 @@
+"""What the registry answers and hears: nodes, presence, inventory, metrics."""
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import Field, StringConstraints
+
+from muster.contracts.base import NODE, SERVICE, Call, Event, Message, Nothing
+from muster.contracts.names import Label, LongText, NodeId, NodeName, PublicKey, ShortText, Time
+
+Hostile = Annotated[str, StringConstraints(max_length=1000)]
+"""Text that a node made up: escape it wherever it is shown."""
+
+Percent = Annotated[float, Field(ge=0, le=100)]
+Count = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(ge=0)]
+
+
+class DiskUse(Message):
+    """One mounted file system."""
+
+    mount: Hostile
+    device: Hostile = ""
+    kind: Hostile = ""
+    total: Count
+    """Bytes."""
+    used: Count
+    """Bytes."""
+
+
+class DiskIo(Message):
+    """One block device; bytes per second since the last heartbeat."""
+
+    device: Hostile
+    read: Rate
+    written: Rate
+
+
+class NetIo(Message):
+    """One network interface; bytes per second since the last heartbeat."""
+
+    name: Hostile
+    received: Rate
+    sent: Rate
+
+
+class Temperature(Message):
+    """One sensor, in degrees Celsius."""
+
+    sensor: Hostile
+    celsius: Annotated[float, Field(ge=-273.15, le=10_000)]
+
+
+class Metrics(Message):
+    """How a host is at one moment; sizes in bytes."""
+
+    cpu: Percent
+    """All cores together."""
+    cores: Annotated[list[Percent], Field(max_length=4096)] = []
+    load: tuple[Rate, Rate, Rate] = (0.0, 0.0, 0.0)
+    """1, 5 and 15 minutes."""
+    memory_total: Count
+    memory_used: Count
+    swap_total: Count = 0
+    swap_used: Count = 0
+    disks: Annotated[list[DiskUse], Field(max_length=256)] = []
+    disk_io: Annotated[list[DiskIo], Field(max_length=256)] = []
+    net: Annotated[list[NetIo], Field(max_length=256)] = []
+    temperatures: Annotated[list[Temperature], Field(max_length=256)] = []
+    processes: Count = 0
+    uptime: Rate = 0.0
+    """Seconds since boot."""
+
+
+class Heartbeat(Message):
+    """A node is alive, and this is how it is."""
+
+    at: Time
+    """By the node's own clock."""
+    seq: Count = 0
+    """Counts up from 0 since the agent started."""
+    version: ShortText
+    """Of the agent."""
+    boot: ShortText = ""
+    """The kernel's boot id."""
+    trouble: Hostile = ""
+    """Why the agent refuses commands at the moment, or nothing."""
+    metrics: Metrics
+
+
+class Address(Message):
+    """One address of one interface."""
+
+    interface: Hostile
+    address: Hostile
+    mac: Hostile = ""
+
+
+class Inventory(Message):
+    """What a host is; sent at start and on change."""
+
+    hostname: Hostile
+    os: Hostile
+    """For people: ``Debian GNU/Linux 12 (bookworm)``."""
+    os_family: Hostile = ""
+    """``debian``, ``rhel``, ``darwin``…"""
+    kernel: Hostile = ""
+    architecture: Hostile = ""
+    cpu: Hostile = ""
+    cores: Count = 0
+    memory: Count = 0
+    """Bytes."""
+    addresses: Annotated[list[Address], Field(max_length=512)] = []
+    timezone: Hostile = ""
+    user: Hostile = ""
+    """The user that the agent runs as."""
+    python: Hostile = ""
+    agent: Hostile = ""
+    capabilities: Annotated[list[Label], Field(max_length=64)] = []
+
+
+class NodeState(StrEnum):
+    """What the registry believes of a node."""
+
+    NEW = "new"
+    """Joined, never seen."""
+    ONLINE = "online"
+    OFFLINE = "offline"
+    REVOKED = "revoked"
+
+
+class Node(Message):
+    """One node, as the registry knows it."""
+
+    id: NodeId
+    name: NodeName
+    state: NodeState
+    groups: list[Label] = []
+    tags: dict[Label, Label] = {}
+    joined: Time
+    state_since: Time
+    seen: Time | None = None
+    """The last heartbeat or connection."""
+    reason: Hostile = ""
+    """Why it went offline, as the broker tells it."""
+    skew: float = 0.0
+    """Seconds that the node's clock is ahead of the server's."""
+    version: Hostile = ""
+    trouble: Hostile = ""
+    inventory: Inventory | None = None
+    metrics: Metrics | None = None
+    metrics_at: Time | None = None
+    seq: int = 0
+    """Grows with every change of any node; the cursor of live updates."""
+
+
+class ListNodes(Message):
+    """A page of nodes, ordered by name."""
+
+    query: ShortText = ""
+    """A part of the name, host name, address, group, tag or operating system."""
+    state: NodeState | None = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    cursor: ShortText = ""
+    brief: bool = False
+    """Leave out per-core, per-disk and per-interface details and the inventory's addresses."""
+
+
+class NodePage(Message):
+    """Some nodes, and where to go on."""
+
+    items: list[Node]
+    next: str = ""
+    """The cursor of the next page; empty at the end."""
+
+
+class NodesSince(Message):
+    """The nodes that changed after a sequence number."""
+
+    epoch: ShortText
+    """Of the registry's counter, from an earlier answer; a foreign one answers with `reset`."""
+    after: int
+    limit: Annotated[int, Field(ge=1, le=1000)] = 200
+
+
+class NodeChanges(Message):
+    """Nodes that changed, oldest change first. Also the live message on `NODES_CHANGED`."""
+
+    epoch: ShortText
+    seq: int
+    """Everything up to here is known to the reader of this message."""
+    items: list[Node] = []
+    more: bool = False
+    reset: bool = False
+    """The reader's picture is of another epoch: read the list again."""
+
+
+class FindNode(Message):
+    """One node, by its id or its name."""
+
+    node: ShortText
+
+
+class Targets(Message):
+    """Which nodes are meant: names or ids, or all. Nothing chosen is an error, never all."""
+
+    names: Annotated[list[ShortText], Field(max_length=10_000)] = []
+    all: bool = False
+
+
+class Target(Message):
+    """A node that was meant."""
+
+    id: NodeId
+    name: NodeName
+    state: NodeState
+
+
+class Resolved(Message):
+    """The nodes that `Targets` named, ordered by name, each once."""
+
+    items: list[Target]
+
+
+class RenameNode(Message):
+    """Give a node another name."""
+
+    node: ShortText
+    name: NodeName
+
+
+class TagNode(Message):
+    """Set and remove tags of a node."""
+
+    node: ShortText
+    put: dict[Label, Label] = {}
+    remove: list[Label] = []
+
+
+class GroupNode(Message):
+    """Add a node to groups and take it out of others."""
+
+    node: ShortText
+    add: list[Label] = []
+    remove: list[Label] = []
+
+
+class ReadMetrics(Message):
+    """The history of one node."""
+
+    node: ShortText
+    start: Time
+    end: Time
+    points: Annotated[int, Field(ge=1, le=10_000)] = 600
+    """At most so many samples; more are thinned out by time."""
+
+
+class Sample(Message):
+    """The metrics of one moment, by the server's clock."""
+
+    at: Time
+    metrics: Metrics
+
+
+class History(Message):
+    """Samples, oldest first."""
+
+    node: NodeId
+    items: list[Sample]
+
+
+class FleetStats(Message):
+    """The fleet in numbers."""
+
+    nodes: int
+    online: int
+    offline: int
+    new: int
+    revoked: int
+
+
+class NodeJoined(Message):
+    """The authority has admitted a host."""
+
+    id: NodeId
+    hostname: Hostile
+    name: NodeName | None = None
+    """Wished for in the join token."""
+    groups: list[Label] = []
+    tags: dict[Label, Label] = {}
+    public_key: PublicKey
+    at: Time
+
+
+class NodeRevoked(Message):
+    """The authority has shut a node out."""
+
+    id: NodeId
+    by: ShortText
+    reason: LongText = ""
+    at: Time
+
+
+HEARTBEAT: Final = Event("muster.hb.{0}", Heartbeat)
+"""From a node (token 0), lossy, every 10 s."""
+
+NODE_JOINED: Final = Event("muster.fact.authority.node.{0}.joined", NodeJoined, durable=True)
+NODE_REVOKED: Final = Event("muster.fact.authority.node.{0}.revoked", NodeRevoked, durable=True)
+
+NODES_CHANGED: Final = Event("muster.live.registry.nodes", NodeChanges)
+"""From the registry to the gateways, at most four times a second, lossy: catch up by seq."""
+
+REPORT_INVENTORY: Final = Call("muster.svc.registry.inventory", Inventory, Nothing, NODE)
+LIST_NODES: Final = Call("muster.svc.registry.list", ListNodes, NodePage, "node.read")
+NODES_SINCE: Final = Call("muster.svc.registry.since", NodesSince, NodeChanges, SERVICE)
+FIND_NODE: Final = Call("muster.svc.registry.find", FindNode, Node, "node.read")
+RESOLVE: Final = Call("muster.svc.registry.resolve", Targets, Resolved, "node.read")
+RENAME_NODE: Final = Call("muster.svc.registry.rename", RenameNode, Node, "node.write")
+TAG_NODE: Final = Call("muster.svc.registry.tag", TagNode, Node, "node.write")
+GROUP_NODE: Final = Call("muster.svc.registry.group", GroupNode, Node, "node.write")
+READ_METRICS: Final = Call("muster.svc.registry.metrics", ReadMetrics, History, "node.read")
+FLEET_STATS: Final = Call("muster.svc.registry.stats", Nothing, FleetStats, "node.read")
