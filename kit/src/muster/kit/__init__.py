@@ -1,0 +1,1 @@
+"""The wiring of Muster: bus, identity, storage, settings and lifecycle."""

@@ -1,0 +1,139 @@
+"""The server's own certificate authority, and TLS contexts that verify it.
+
+ECDSA P-256, TLS 1.2 or newer. The CA lives ten years, a server certificate one.
+"""
+
+import hashlib
+import ipaddress
+import ssl
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate and its key, in PEM."""
+
+    cert: bytes
+    key: bytes
+
+
+def create_ca(name: str = "Muster CA") -> Issued:
+    """Return a fresh certificate authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = (
+        _builder(_named(name), _named(name), key.public_key(), timedelta(days=3652))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs=True), critical=True)
+    )
+    return _issued(builder.sign(key, hashes.SHA256()), key)
+
+
+def issue_server(ca: Issued, hosts: Iterable[str], *, days: int = 365) -> Issued:
+    """Return a server certificate for *hosts* (names or addresses)."""
+    names = [_general(host) for host in dict.fromkeys(hosts)]
+    issuer = x509.load_pem_x509_certificate(ca.cert)
+    ca_key = load_pem_private_key(ca.key, None)
+    assert isinstance(ca_key, ec.EllipticCurvePrivateKey)  # noqa: S101  # we made it
+    key = ec.generate_private_key(ec.SECP256R1())
+    authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
+    builder = (
+        _builder(_named("muster"), issuer.subject, key.public_key(), timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(_usage(signs=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(authority, critical=False)
+    )
+    return _issued(builder.sign(ca_key, hashes.SHA256()), key)
+
+
+def fingerprint(pem: str | bytes) -> str:
+    """Return the SHA-256 of a certificate's DER, hexadecimal."""
+    data = pem.encode() if isinstance(pem, str) else pem
+    return hashlib.sha256(
+        x509.load_pem_x509_certificate(data).public_bytes(Encoding.DER)
+    ).hexdigest()
+
+
+def serves(pem: bytes, hosts: Iterable[str], now: datetime) -> bool:
+    """Whether a certificate names all *hosts* and is valid for another 30 days."""
+    cert = x509.load_pem_x509_certificate(pem)
+    names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    named = all(_general(host) in names for host in hosts)
+    return named and cert.not_valid_after_utc > now + timedelta(days=30)
+
+
+def server_context(cert: Path, key: Path) -> ssl.SSLContext:
+    """Return the context of a listener."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(cert, key)
+    return context
+
+
+def client_context(ca: str) -> ssl.SSLContext:
+    """Return the context of a client that trusts the authority *ca* (PEM) and no other."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(cadata=ca)
+    return context
+
+
+def _named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _general(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, life: timedelta
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + life)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def _usage(*, signs: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs,
+        crl_sign=signs,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _issued(cert: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Issued:
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return Issued(cert.public_bytes(Encoding.PEM), secret)

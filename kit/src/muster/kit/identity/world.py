@@ -1,0 +1,324 @@
+"""The broker's world: operator, accounts, and exactly what each kind of user may do.
+
+NATS in operator mode: the broker knows one operator, who signs two accounts (SYS and MUSTER);
+their users are JWTs that we mint. Allow-lists only, and nothing is inherited:
+
+* a node is signed with a scoped key, so that all nodes share one template that the broker fills
+  in with the node's id; a node's JWT cannot carry rights of its own;
+* a service has a JWT with its own list;
+* two users of SYS: the registry hears who connects, the authority may push revocations.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import TypeAdapter
+
+from muster.contracts.names import NodeId
+from muster.kit.files import private_dir, write_private
+from muster.kit.identity import natsjwt
+from muster.kit.identity.nkeys import Key, Kind
+
+SERVICES: Final = ("authority", "gateway", "registry", "scheduler")
+
+_MINUTE: Final = 60 * 1_000_000_000
+_NODE_ID: Final = TypeAdapter(NodeId)
+_ANY: Final = -1
+_USER: Final = {"subs": _ANY, "data": _ANY, "payload": _ANY}
+_ACCOUNT: Final = {
+    **_USER,
+    "imports": _ANY,
+    "exports": _ANY,
+    "wildcards": True,
+    "conn": _ANY,
+    "leaf": 0,
+}
+_JETSTREAM: Final = {
+    "mem_storage": _ANY,
+    "disk_storage": _ANY,
+    "streams": _ANY,
+    "consumer": _ANY,
+}
+
+_KEYS: Final[dict[str, Kind]] = {"operator": "O", "sys": "A", "account": "A", "node-signing": "A"}
+
+NODE_TEMPLATE: Final[dict[str, Any]] = {
+    "pub": {
+        "allow": [
+            "muster.hb.{{name()}}",
+            "muster.svc.authority.renew.{{name()}}",
+            "muster.svc.registry.inventory.{{name()}}",
+            "muster.svc.scheduler.report.{{name()}}",
+            "muster.svc.scheduler.sync.{{name()}}",
+        ]
+    },
+    "sub": {"allow": ["muster.cmd.{{name()}}.*", "_INBOX_{{name()}}.>"]},
+    "resp": {"max": 1, "ttl": _MINUTE},
+    "subs": 20,
+    "data": _ANY,
+    "payload": 1024 * 1024,
+    "allowed_connection_types": ["STANDARD"],
+}
+"""What every node may do; the broker puts the node's id in the place of ``{{name()}}``."""
+
+_CONSUMERS: Final[dict[str, tuple[str, ...]]] = {
+    "registry": ("registry_joined", "registry_revoked"),
+    "scheduler": ("scheduler_revoked",),
+}
+_MORE_PUB: Final[dict[str, tuple[str, ...]]] = {
+    "scheduler": ("muster.cmd.*.*",),
+    "gateway": ("$SRV.PING.*", "$SRV.INFO.*", "$SRV.STATS.*"),
+}
+_MORE_SUB: Final[dict[str, tuple[str, ...]]] = {
+    "registry": ("muster.hb.*",),
+    "gateway": ("muster.live.>",),
+}
+
+
+def _may(name: str) -> dict[str, Any]:
+    """Return the permissions of the service *name*."""
+    streams = ("FACTS", "DEAD")
+    verbs = ("CREATE", "UPDATE", "INFO")
+    publish = [
+        "muster.svc.*.*",
+        f"muster.fact.{name}.>",
+        f"muster.live.{name}.>",
+        f"muster.dead.{name}.>",
+        *(f"$JS.API.STREAM.{verb}.{stream}" for verb in verbs for stream in streams),
+        *_MORE_PUB.get(name, ()),
+    ]
+    for durable in _CONSUMERS.get(name, ()):
+        publish += [
+            f"$JS.API.CONSUMER.CREATE.FACTS.{durable}.>",
+            f"$JS.API.CONSUMER.DURABLE.CREATE.FACTS.{durable}",
+            f"$JS.API.CONSUMER.INFO.FACTS.{durable}",
+            f"$JS.API.CONSUMER.MSG.NEXT.FACTS.{durable}",
+            f"$JS.ACK.FACTS.{durable}.>",
+        ]
+    subscribe = [
+        f"_INBOX_{name}.>",
+        f"muster.svc.{name}.*",
+        f"muster.svc.{name}.*.*",
+        "$SRV.>",
+        *_MORE_SUB.get(name, ()),
+    ]
+    return {
+        "pub": {"allow": publish},
+        "sub": {"allow": subscribe},
+        "resp": {"max": 1, "ttl": 2 * _MINUTE},
+    }
+
+
+@dataclass(frozen=True)
+class World:
+    """All keys of the broker's world, in one directory that only the server can read."""
+
+    keys: Path
+
+    @classmethod
+    def open(cls, keys: Path) -> "World":
+        """Return the world in the directory *keys*; what is missing is made."""
+        private_dir(keys)
+        world = cls(keys)
+        for name, kind in (
+            ("operator", "O"),
+            ("sys", "A"),
+            ("account", "A"),
+            ("node-signing", "A"),
+        ):
+            if not (keys / f"{name}.nk").exists():
+                write_private(keys / f"{name}.nk", Key.generate(kind).seed)  # type: ignore[arg-type]
+        if not (keys / "authority.key").exists():
+            fresh = Ed25519PrivateKey.generate().private_bytes_raw()
+            write_private(keys / "authority.key", natsjwt.text64(fresh))
+        public = world.authority_key.public_key().public_bytes_raw()
+        write_private(keys / "authority.pub", natsjwt.text64(public) + "\n")
+        return world
+
+    def _key(self, name: str) -> Key:
+        return Key.from_seed((self.keys / f"{name}.nk").read_text())
+
+    @cached_property
+    def operator(self) -> Key:
+        """Signs accounts, and nothing else."""
+        return self._key("operator")
+
+    @cached_property
+    def system(self) -> Key:
+        """The account SYS."""
+        return self._key("sys")
+
+    @cached_property
+    def account(self) -> Key:
+        """The account MUSTER."""
+        return self._key("account")
+
+    @cached_property
+    def node_signing(self) -> Key:
+        """Signs nodes; bound to `NODE_TEMPLATE`."""
+        return self._key("node-signing")
+
+    @cached_property
+    def authority_key(self) -> Ed25519PrivateKey:
+        """Signs commands and tickets."""
+        raw = natsjwt.bytes64((self.keys / "authority.key").read_text())
+        return Ed25519PrivateKey.from_private_bytes(raw)
+
+    def operator_jwt(self) -> str:
+        """Return the JWT of the operator."""
+        nats = {"system_account": self.system.public}
+        return natsjwt.encode("operator", self.operator.public, "muster", nats, self.operator)
+
+    def system_jwt(self) -> str:
+        """Return the JWT of the account SYS."""
+        exports = [
+            {
+                "name": "account-monitoring-services",
+                "subject": "$SYS.REQ.ACCOUNT.*.*",
+                "type": "service",
+                "response_type": "Stream",
+                "account_token_position": 4,
+            },
+            {
+                "name": "account-monitoring-streams",
+                "subject": "$SYS.ACCOUNT.*.>",
+                "type": "stream",
+                "account_token_position": 3,
+            },
+        ]
+        nats = {"limits": _ACCOUNT, "exports": exports}
+        return natsjwt.encode("account", self.system.public, "SYS", nats, self.operator)
+
+    def account_jwt(self, revocations: Mapping[str, int] | None = None) -> str:
+        """Return the JWT of the account MUSTER.
+
+        *revocations* maps public keys to Unix seconds: a JWT of that key that was issued no
+        later is worthless.
+        """
+        scope = {
+            "kind": "user_scope",
+            "key": self.node_signing.public,
+            "role": "node",
+            "template": NODE_TEMPLATE,
+        }
+        nats = {
+            "limits": {**_ACCOUNT, **_JETSTREAM},
+            "signing_keys": [scope],
+            "revocations": dict(revocations or {}),
+        }
+        return natsjwt.encode("account", self.account.public, "MUSTER", nats, self.operator)
+
+    @property
+    def account_file(self) -> Path:
+        """The account JWT that the broker has, revocations included."""
+        return self.keys / "account.jwt"
+
+    def current_account_jwt(self) -> str:
+        """Return the account JWT that was pushed last, so that a restart forgets no revocation."""
+        if not self.account_file.exists():
+            write_private(self.account_file, self.account_jwt())
+        return self.account_file.read_text()
+
+    def mint_node(self, node: str, public: str, expires: datetime) -> str:
+        """Return the JWT of a node with the key *public*; its rights come from the template."""
+        _NODE_ID.validate_python(node)  # a name such as `*` would open every node's commands
+        nats = {"issuer_account": self.account.public}
+        expiry = int(expires.timestamp())
+        return natsjwt.encode("user", public, node, nats, self.node_signing, exp=expiry)
+
+    def service_creds(self, name: str) -> str:
+        """Return fresh credentials of the service *name*."""
+        return self._creds(name, _may(name), self.account)
+
+    def system_creds(self) -> dict[str, str]:
+        """Return fresh credentials of the users of SYS, by name."""
+        account = self.account.public
+        events = [f"$SYS.ACCOUNT.{account}.{event}" for event in ("CONNECT", "DISCONNECT")]
+        may = {
+            "registry-sys": ([f"$SYS.REQ.ACCOUNT.{account}.CONNZ"], events),
+            "authority-sys": (["$SYS.REQ.CLAIMS.UPDATE"], []),
+        }
+        return {
+            name: self._creds(
+                name,
+                {"pub": {"allow": publish}, "sub": {"allow": [f"_INBOX_{name}.>", *subscribe]}},
+                self.system,
+            )
+            for name, (publish, subscribe) in may.items()
+        }
+
+    def write_creds(self, folder: Path) -> None:
+        """Write fresh credentials for every service, for its owner alone."""
+        private_dir(folder)
+        creds = {name: self.service_creds(name) for name in SERVICES} | self.system_creds()
+        for name, text in creds.items():
+            write_private(folder / f"{name}.creds", text)
+
+    def _creds(self, name: str, may: dict[str, Any], account: Key) -> str:
+        key = Key.generate("U")
+        token = natsjwt.encode("user", key.public, name, {**_USER, **may}, account)
+        return natsjwt.creds_text(token, key.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Where the broker listens and what it may use."""
+
+    host: str
+    port: int
+    monitor_port: int
+    disk: int
+    """Bytes that all streams together may store."""
+    memory: int = 64 * 1024 * 1024
+    cert: Path | None = None
+    key: Path | None = None
+
+
+def server_config(world: World, home: Path, listener: Listener) -> str:
+    """Return the text of ``nats.conf`` for a broker that keeps its files in *home*.
+
+    ``sync_interval: always``: without it, acknowledged messages are lost at a power failure.
+    """
+    quoted = json.dumps
+    tls = ""
+    if listener.cert and listener.key:
+        files = f"cert_file: {quoted(str(listener.cert))}, key_file: {quoted(str(listener.key))}"
+        tls = f'tls {{ {files}, handshake_first: true, min_version: "1.2" }}\n'
+    host = f"[{listener.host}]" if ":" in listener.host else listener.host
+    return f"""# written at {datetime.now(UTC).isoformat(timespec="seconds")}; changes are lost
+server_name: muster
+listen: {quoted(f"{host}:{listener.port}")}
+http: "127.0.0.1:{listener.monitor_port}"
+{tls}ping_interval: "5s"
+ping_max: 2
+max_payload: 1MB
+write_deadline: "10s"
+pid_file: {quoted(str(home / "nats.pid"))}
+log_file: {quoted(str(home / "nats.log"))}
+logfile_size_limit: 10MB
+logfile_max_num: 3
+jetstream {{
+  store_dir: {quoted(str(home / "js"))}
+  sync_interval: always
+  max_file_store: {listener.disk}
+  max_memory_store: {listener.memory}
+}}
+operator: {quoted(world.operator_jwt())}
+system_account: {world.system.public}
+resolver: {{
+  type: full
+  dir: {quoted(str(home / "jwt"))}
+  allow_delete: false
+  interval: "2m"
+}}
+resolver_preload: {{
+  {world.system.public}: {quoted(world.system_jwt())}
+  {world.account.public}: {quoted(world.current_account_jwt())}
+}}
+"""

@@ -1,0 +1,192 @@
+"""Answering questions: marked methods of a service become `nats.micro` endpoints.
+
+Each request runs in its own bounded task, after its caller has been proven: by a signed ticket,
+by the node's own subject, or by the broker's permissions alone. On the way out, intake stops
+first and what has begun is finished.
+"""
+
+import logging
+import re
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.micro import add_service
+from nats.micro.request import Request
+from nats.micro.service import Service
+
+from muster.contracts.authority import Ticket
+from muster.contracts.base import NODE, SERVICE, Answer, Ask, Call, Message
+from muster.contracts.errors import Denied, MusterError, TooLarge, Unauthenticated
+from muster.kit import policy, wire
+from muster.kit.identity import tickets
+from muster.kit.tasks import Crew
+
+log = logging.getLogger(__name__)
+
+_MARK: Final = "__muster_call__"
+_NODE_ID: Final = re.compile(r"^n[a-z2-7]{16}$")
+_REMEMBERED: Final = 4096
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, proven."""
+
+    ticket: Ticket | None = None
+    token: str = ""
+    """The ticket as it was signed, to be passed on in questions to other services."""
+    node: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The person's name, the node's id, or ``@service``."""
+        return self.ticket.person.name if self.ticket else self.node or SERVICE
+
+
+def answers(
+    call: Call[Ask, Answer],
+) -> Callable[
+    [Callable[[S, Ask, Caller], Awaitable[Answer]]], Callable[[S, Ask, Caller], Awaitable[Answer]]
+]:
+    """Mark a method as the one that answers *call*; the types must match the contract."""
+
+    def mark(
+        method: Callable[[S, Ask, Caller], Awaitable[Answer]],
+    ) -> Callable[[S, Ask, Caller], Awaitable[Answer]]:
+        setattr(method, _MARK, call)
+        return method
+
+    return mark
+
+
+def marked(service: type) -> Iterator[tuple[str, Call[Any, Any]]]:
+    """Yield the name of every marked method of *service* and the call that it answers."""
+    for name in dir(service):
+        call: Call[Any, Any] | None = getattr(getattr(service, name), _MARK, None)
+        if call is not None:
+            yield name, call
+
+
+class Serving:
+    """The answering side of one connection."""
+
+    def __init__(self, client: Client, keys: Sequence[bytes], at_once: int, grace: float) -> None:
+        """Answer over *client*; *keys* verify tickets."""
+        self._client = client
+        self._keys = keys
+        self._crew = Crew(at_once)
+        self._grace = grace
+        self._proven: dict[str, Ticket] = {}
+
+    @asynccontextmanager
+    async def of(self, service: object, name: str, version: str) -> AsyncGenerator[None]:
+        """Answer every marked method of *service*."""
+        micro = await add_service(self._client, name=name, version=version)
+        try:
+            for method_name, call in marked(type(service)):
+                subject = f"{call.subject}.*" if call.needs == NODE else call.subject
+                await micro.add_endpoint(
+                    name=method_name,
+                    subject=subject,
+                    handler=self._handing(call, getattr(service, method_name)),
+                    metadata={"needs": call.needs, "ask": call.ask.__name__},
+                )
+            await self._client.flush()
+            yield
+        finally:
+            await self._stop(micro)
+
+    async def _stop(self, micro: Service) -> None:
+        """Stop intake, finish what has begun, and only then let go.
+
+        `Service.stop` alone would discard requests that wait and cut off those that run.
+        """
+        for endpoint in micro._endpoints:  # noqa: SLF001
+            with suppress(nats.errors.Error):
+                if endpoint._subscription is not None:  # noqa: SLF001
+                    await endpoint._subscription.drain()  # noqa: SLF001
+        await self._crew.go_home(self._grace)
+        with suppress(nats.errors.Error, AssertionError):
+            await micro.stop()
+        with suppress(nats.errors.Error):
+            await self._client.flush(timeout=2)
+
+    def _handing(
+        self, call: Call[Any, Any], method: Callable[[Any, Caller], Awaitable[Message]]
+    ) -> Callable[[Request], Awaitable[None]]:
+        async def take(request: Request) -> None:
+            msg: Msg = request._msg  # noqa: SLF001  # the reply subject is nowhere else
+            await self._crew.take(self._answer(call, method, msg), msg.subject)
+
+        return take
+
+    async def _answer(
+        self,
+        call: Call[Any, Any],
+        method: Callable[[Any, Caller], Awaitable[Message]],
+        msg: Msg,
+    ) -> None:
+        try:
+            caller = self._prove(call, msg)
+            body = wire.pack(await method(wire.unpack(call.ask, msg.data), caller))
+            if len(body) > self._client.max_payload:
+                raise TooLarge(f"the answer has {len(body)} bytes: ask for less at a time")  # noqa: TRY301
+        except MusterError as error:
+            await self._respond(msg, b"", wire.refusal(error))
+        except Exception:
+            log.exception("%s failed", msg.subject)
+            await self._respond(msg, b"", wire.refusal(MusterError("internal error")))
+        else:
+            await self._respond(msg, body, None)
+
+    async def _respond(self, msg: Msg, body: bytes, headers: dict[str, str] | None) -> None:
+        """Answer, but never to a subject that is not an inbox of the one who asked.
+
+        The broker does not check reply subjects: a node could make a service publish its
+        answer on another node's command subject.
+        """
+        prefix = "_INBOX_"
+        tokens = msg.subject.split(".")
+        if len(tokens) > 4 and _NODE_ID.match(tokens[4]):  # noqa: PLR2004
+            prefix = f"_INBOX_{tokens[4]}."
+        if not msg.reply.startswith(prefix):
+            if msg.reply:
+                log.warning("%s: no answer to a foreign reply subject", msg.subject)
+            return
+        with suppress(nats.errors.Error):
+            await self._client.publish(msg.reply, body, headers=headers)
+
+    def _prove(self, call: Call[Any, Any], msg: Msg) -> Caller:
+        if call.needs == NODE:
+            node = msg.subject.rsplit(".", 1)[-1]
+            if not _NODE_ID.match(node):
+                raise Denied("this is for nodes")
+            return Caller(node=node)
+        if call.needs == SERVICE:
+            return Caller()
+        token = (msg.headers or {}).get(wire.TICKET, "")
+        if not token:
+            raise Unauthenticated("log in first")
+        ticket = self._verify(token)
+        if not policy.allows(ticket.person.permissions, call.needs):
+            raise Denied(f"{ticket.person.name} may not {call.needs}")
+        return Caller(ticket=ticket, token=token)
+
+    def _verify(self, token: str) -> Ticket:
+        known = self._proven.get(token)
+        if known is not None and known.expires.timestamp() > time.time():
+            return known
+        ticket = tickets.verify(token, self._keys, datetime.now(UTC))
+        if len(self._proven) >= _REMEMBERED:
+            self._proven.clear()
+        self._proven[token] = ticket
+        return ticket
