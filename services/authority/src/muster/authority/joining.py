@@ -1,0 +1,266 @@
+"""Nodes' credentials: join tokens, joining, renewal, revocation."""
+
+import asyncio
+import logging
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from muster.authority import chain
+from muster.authority.part import Part, digest, new_secret
+from muster.authority.tables import join_tokens, nodes, state
+from muster.contracts.authority import (
+    CREATE_JOIN_TOKEN,
+    JOIN,
+    LIST_JOIN_TOKENS,
+    RENEW,
+    REVOKE_JOIN_TOKEN,
+    REVOKE_NODE,
+    CreateJoinToken,
+    Join,
+    Joined,
+    JoinToken,
+    JoinTokenCreated,
+    JoinTokens,
+    Renewed,
+    RenewJwt,
+    RevokeJoinToken,
+    RevokeNode,
+)
+from muster.contracts.base import NOTHING, Nothing
+from muster.contracts.errors import Conflict, Denied, Expired, MusterError, NotFound, Unavailable
+from muster.contracts.names import new_id, new_node_id
+from muster.contracts.nodes import NODE_JOINED, NODE_REVOKED, NodeJoined, NodeRevoked
+from muster.kit import outbox
+from muster.kit.bus import Caller, answers
+from muster.kit.files import write_private
+from muster.kit.identity import natsjwt, nkeys
+from muster.kit.identity.world import NODE_TEMPLATE
+
+log = logging.getLogger(__name__)
+
+_PUSH: Final = "$SYS.REQ.CLAIMS.UPDATE"
+_AGAIN: Final = "make another with: muster node token"
+
+
+class Joining(Part):
+    """Who may be a node."""
+
+    @answers(CREATE_JOIN_TOKEN)
+    async def create_token(self, ask: CreateJoinToken, caller: Caller) -> JoinTokenCreated:
+        """Make a token with which one host may join, once."""
+        now = self.tools.now()
+        secret, expires = new_secret("mjoin"), now + timedelta(seconds=ask.ttl)
+        row = {
+            "id": new_id(now.timestamp()),
+            "hash": digest(secret),
+            "created": now,
+            "created_by": caller.name,
+            "expires": expires,
+            "name": ask.name,
+            "groups": ask.groups,
+            "tags": ask.tags,
+            "note": ask.note,
+        }
+
+        def make(conn: Connection) -> None:
+            conn.execute(insert(join_tokens), row)
+            detail = f"{row['id']} until {expires.isoformat(timespec='seconds')}"
+            chain.append(
+                conn, caller.name, "join_token.create", now=now, detail=detail, address=_at(caller)
+            )
+
+        await self.tools.db.write(make)
+        return JoinTokenCreated(id=str(row["id"]), secret=secret, expires=expires)
+
+    @answers(LIST_JOIN_TOKENS)
+    async def tokens(self, ask: Nothing, caller: Caller) -> JoinTokens:  # noqa: ARG002
+        """List the newest join tokens."""
+        query = select(join_tokens).order_by(join_tokens.c.id.desc()).limit(500)
+        rows = await self.tools.db.read(lambda conn: conn.execute(query).all())
+        return JoinTokens(items=[JoinToken.model_validate(row._asdict()) for row in rows])
+
+    @answers(REVOKE_JOIN_TOKEN)
+    async def revoke_token(self, ask: RevokeJoinToken, caller: Caller) -> Nothing:
+        """Make a token worthless."""
+        now = self.tools.now()
+
+        def remove(conn: Connection) -> None:
+            if not conn.execute(delete(join_tokens).where(join_tokens.c.id == ask.id)).rowcount:
+                raise NotFound(f"no join token {ask.id}")
+            chain.append(
+                conn, caller.name, "join_token.revoke", now=now, detail=ask.id, address=_at(caller)
+            )
+
+        await self.tools.db.write(remove)
+        return NOTHING
+
+    @answers(JOIN)
+    async def join(self, ask: Join, caller: Caller) -> Joined:  # noqa: ARG002
+        """Admit a host: burn its token and create the node in one transaction."""
+        if not nkeys.verify(ask.public_key, (ask.secret + ask.public_key).encode(), ask.proof):
+            raise Denied("the proof is not of the key that wants to join")
+        now = self.tools.now()
+        try:
+            node = await self.tools.db.write(lambda conn: self._admit(conn, ask, now))
+        except MusterError as error:
+            await self._refused(ask, error, now)
+            raise
+        return Joined(
+            node=node,
+            jwt=self._mint(node, ask.public_key, now),
+            authority_keys=self._public_keys(),
+            epoch=await self._epoch(),
+            urls=self.tools.settings.node_urls or self.tools.settings.nats,
+            ca=self.tools.settings.ca.read_text() if self.tools.settings.ca else "",
+        )
+
+    def _admit(self, conn: Connection, ask: Join, now: datetime) -> str:
+        mine = join_tokens.c.hash == digest(ask.secret)
+        token = conn.execute(select(join_tokens).where(mine).with_for_update()).first()
+        if token is None:
+            raise NotFound(f"this join token is not known: {_AGAIN}")
+        if token.used is not None:
+            raise Conflict(f"this join token has been used: {_AGAIN}")
+        if token.expires <= now:
+            raise Expired(f"this join token has expired: {_AGAIN}")
+        known = select(nodes.c.id).where(nodes.c.public_key == ask.public_key)
+        if conn.execute(known).first():
+            raise Conflict("a node with this key has joined before")
+        node = new_node_id()
+        conn.execute(update(join_tokens).where(mine).values(used=now, node=node))
+        row = {
+            "id": node,
+            "public_key": ask.public_key,
+            "hostname": ask.hostname,
+            "joined": now,
+            "jwt_expires": self._until(now),
+        }
+        conn.execute(insert(nodes), row)
+        fact = NodeJoined(
+            id=node,
+            hostname=ask.hostname,
+            name=token.name,
+            groups=token.groups,
+            tags=token.tags,
+            public_key=ask.public_key,
+            at=now,
+        )
+        outbox.put(conn, NODE_JOINED, fact, node)
+        chain.append(
+            conn, f"@token:{token.id}", "node.join", now=now, nodes=[node],
+            detail=ask.hostname, address=ask.origin.address,
+        )  # fmt: skip
+        return node
+
+    async def _refused(self, ask: Join, error: MusterError, now: datetime) -> None:
+        detail = f"{ask.hostname}: {error}"
+
+        def note(conn: Connection) -> None:
+            chain.append(
+                conn, "@join", "node.join", now=now, result=error.code, detail=detail,
+                address=ask.origin.address,
+            )  # fmt: skip
+
+        await self.tools.db.write(note)
+
+    @answers(RENEW)
+    async def renew(self, ask: RenewJwt, caller: Caller) -> Renewed:  # noqa: ARG002
+        """Give a node a fresh JWT for the key that it has."""
+        node, now = str(caller.node), self.tools.now()
+
+        def extend(conn: Connection) -> Any:
+            row = conn.execute(select(nodes).where(nodes.c.id == node)).first()
+            if row is None or row.revoked is not None:
+                raise Denied("this node has been revoked")
+            until = self._until(now)
+            conn.execute(update(nodes).where(nodes.c.id == node).values(jwt_expires=until))
+            return row
+
+        row = await self.tools.db.write(extend)
+        return Renewed(
+            jwt=self._mint(node, row.public_key, now),
+            authority_keys=self._public_keys(),
+            epoch=await self._epoch(),
+        )
+
+    @answers(REVOKE_NODE)
+    async def revoke(self, ask: RevokeNode, caller: Caller) -> Nothing:
+        """Shut a node out for good; its live connection is cut before this answers."""
+        now = self.tools.now()
+
+        def shut_out(conn: Connection) -> None:
+            row = conn.execute(select(nodes).where(nodes.c.id == ask.node)).first()
+            if row is None:
+                raise NotFound(f"no node {ask.node}")
+            if row.revoked is None:
+                conn.execute(update(nodes).where(nodes.c.id == ask.node).values(revoked=now))
+                fact = NodeRevoked(id=ask.node, by=caller.name, reason=ask.reason, at=now)
+                outbox.put(conn, NODE_REVOKED, fact, ask.node)
+                chain.append(
+                    conn, caller.name, "node.revoke", now=now, nodes=[ask.node],
+                    detail=ask.reason, address=_at(caller),
+                )  # fmt: skip
+
+        await self.tools.db.write(shut_out)
+        await self.push()
+        return NOTHING
+
+    async def push(self) -> None:
+        """Bring the broker's account in line with our revocations, if it is not."""
+        now = self.tools.now()
+        shut = select(nodes.c.public_key, nodes.c.revoked).where(
+            nodes.c.revoked.is_not(None), nodes.c.jwt_expires > now
+        )
+        rows = await self.tools.db.read(lambda conn: conn.execute(shut).all())
+        wanted = {row.public_key: int(row.revoked.timestamp()) + 1 for row in rows}
+        world = self.tools.world
+        has = natsjwt.claims(world.current_account_jwt())["nats"]
+        if has.get("revocations", {}) == wanted and _template(has) == NODE_TEMPLATE:
+            return
+        token = world.account_jwt(wanted)
+        write_private(world.account_file, token)  # first: a restart must not forget it
+        answer = await self.tools.system.request(_PUSH, token.encode(), timeout=5)
+        if b'"code":200' not in answer.replace(b" ", b""):
+            raise Unavailable(f"the broker did not take the revocation: {answer[:300]!r}")
+        log.info("revocations pushed: %d", len(wanted), extra={"action": "push"})
+
+    async def push_forever(self) -> None:
+        """Push what was written down but did not reach the broker; forget what has expired."""
+        pushed = ""
+        while True:
+            try:
+                await self.push()
+                current = self.tools.world.current_account_jwt()
+                if current != pushed:
+                    await self.tools.system.request(_PUSH, current.encode(), timeout=5)
+                    pushed = current
+            except MusterError as error:
+                log.warning("the revocations are not with the broker yet: %s", error)
+                await asyncio.sleep(1)
+            else:
+                await asyncio.sleep(30)
+
+    def _until(self, now: datetime) -> datetime:
+        return now + timedelta(days=self.tools.settings.node_days)
+
+    def _mint(self, node: str, public: str, now: datetime) -> str:
+        return self.tools.world.mint_node(node, public, self._until(now))
+
+    def _public_keys(self) -> list[str]:
+        return [natsjwt.text64(key) for key in self.tools.settings.public_keys()]
+
+    async def _epoch(self) -> int:
+        query = select(state.c.epoch)
+        return int(await self.tools.db.read(lambda conn: conn.execute(query).scalar_one()))
+
+
+def _template(account: dict[str, Any]) -> Any:
+    """Return the rights of nodes in an account's claims."""
+    scopes = [key for key in account.get("signing_keys", []) if isinstance(key, dict)]
+    return scopes[0].get("template") if scopes else None
+
+
+def _at(caller: Caller) -> str:
+    return caller.ticket.origin.address if caller.ticket else ""

@@ -1,0 +1,102 @@
+"""What the authority keeps: people, sessions, tokens, nodes' credentials, the audit."""
+
+from typing import Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+from muster.kit.outbox import inbox_table, outbox_table
+from muster.kit.sql import UtcTime
+
+metadata: Final = MetaData()
+
+people: Final = Table(
+    "people",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("password", Text, nullable=False),  # argon2id
+    Column("roles", JSON, nullable=False),
+    Column("must_change", Boolean, nullable=False),
+    Column("created", UtcTime, nullable=False),
+)
+
+secrets: Final = Table(
+    "secrets",  # sessions and API tokens: what stands behind a bearer's secret
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("hash", String(64), nullable=False, unique=True),  # SHA-256 of the secret
+    Column("kind", String(16), nullable=False),  # session or token
+    Column("person", ForeignKey("people.name", ondelete="CASCADE"), nullable=False),
+    Column("created", UtcTime, nullable=False),
+    Column("expires", UtcTime, nullable=False),
+    Column("seen", UtcTime, nullable=False),
+    Column("address", String(200), nullable=False),
+    Column("agent", String(200), nullable=False),
+)
+
+join_tokens: Final = Table(
+    "join_tokens",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("created", UtcTime, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("expires", UtcTime, nullable=False),
+    Column("used", UtcTime),
+    Column("node", String(17)),
+    Column("name", String(63)),
+    Column("groups", JSON, nullable=False),
+    Column("tags", JSON, nullable=False),
+    Column("note", String(200), nullable=False),
+)
+
+nodes: Final = Table(
+    "nodes",
+    metadata,
+    Column("id", String(17), primary_key=True),
+    Column("public_key", String(56), nullable=False, unique=True),
+    Column("hostname", Text, nullable=False),
+    Column("joined", UtcTime, nullable=False),
+    Column("jwt_expires", UtcTime, nullable=False),
+    Column("revoked", UtcTime),
+)
+
+audit: Final = Table(
+    "audit",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", UtcTime, nullable=False),
+    Column("who", String(200), nullable=False),
+    Column("action", String(200), nullable=False),
+    Column("nodes", JSON, nullable=False),
+    Column("result", String(200), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("address", String(200), nullable=False),
+    Column("run", String(26), nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+Index("audit_by_action", audit.c.action, audit.c.seq)
+Index("audit_by_who", audit.c.who, audit.c.seq)
+
+state: Final = Table(
+    "state",  # one row: the head of the audit, which whoever appends locks, and the epoch
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("epoch", Integer, nullable=False),
+)
+
+outbox: Final = outbox_table(metadata)
+inbox: Final = inbox_table(metadata)
