@@ -1,0 +1,100 @@
+"""Who is there: pure rules over connections and heartbeats, without a clock of their own.
+
+A connection that the broker shows is the truth: while one is open the node is online, and when
+the last one closes it is offline at once. Nodes whose connections cannot be seen (behind a
+bridge) are online as long as their heartbeats come.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+Connection = tuple[str, int]
+"""A server's id and the client id that it gave."""
+
+NEVER: Final = float("-inf")
+
+
+class Change(NamedTuple):
+    """Somebody came or went."""
+
+    key: str
+    online: bool
+    reason: str
+
+
+@dataclass(slots=True)
+class _Seen:
+    online: bool = False
+    open: set[Connection] = field(default_factory=set)
+    visible: bool = False
+    """The broker has shown a connection of it: heartbeats alone prove nothing any more."""
+    beat: float = NEVER
+
+
+class Presence:
+    """What is believed of every key."""
+
+    def __init__(self, silence: float) -> None:
+        """Nodes that cannot be seen are offline after *silence* seconds without a heartbeat."""
+        self._silence = silence
+        self._seen: dict[str, _Seen] = {}
+
+    def online(self, key: str) -> bool:
+        """Whether *key* is there."""
+        return key in self._seen and self._seen[key].online
+
+    def connected(self, key: str, connection: Connection) -> list[Change]:
+        """Take that a connection has been opened."""
+        seen = self._seen.setdefault(key, _Seen())
+        seen.open.add(connection)
+        seen.visible = True
+        return self._turn(key, seen, online=True)
+
+    def disconnected(self, key: str, connection: Connection, reason: str) -> list[Change]:
+        """Take that a connection has been closed."""
+        seen = self._seen.setdefault(key, _Seen())
+        seen.open.discard(connection)
+        return [] if seen.open else self._turn(key, seen, online=False, reason=reason)
+
+    def heartbeat(self, key: str, now: float) -> list[Change]:
+        """Take a sign of life; it may have waited in a buffer of a node that is gone."""
+        seen = self._seen.setdefault(key, _Seen())
+        seen.beat = now
+        return [] if seen.visible else self._turn(key, seen, online=True)
+
+    def reconcile(self, live: Iterable[tuple[str, Connection]]) -> list[Change]:
+        """Take the broker's whole list of open connections."""
+        open_now: dict[str, set[Connection]] = {}
+        for key, connection in live:
+            open_now.setdefault(key, set()).add(connection)
+        changes: list[Change] = []
+        for key, connections in open_now.items():
+            seen = self._seen.setdefault(key, _Seen())
+            seen.open, seen.visible = connections, True
+            changes += self._turn(key, seen, online=True)
+        for key, seen in self._seen.items():
+            if seen.visible and key not in open_now:
+                seen.open = set()
+                changes += self._turn(key, seen, online=False, reason="no connection")
+        return changes
+
+    def silent(self, now: float) -> list[Change]:
+        """Return who has been silent for too long and cannot be seen."""
+        late = now - self._silence
+        return [
+            change
+            for key, seen in self._seen.items()
+            if not seen.visible and seen.online and seen.beat < late
+            for change in self._turn(key, seen, online=False, reason="no heartbeat")
+        ]
+
+    def forget(self, key: str) -> None:
+        """Drop a key that will never come back."""
+        self._seen.pop(key, None)
+
+    def _turn(self, key: str, seen: _Seen, *, online: bool, reason: str = "") -> list[Change]:
+        if seen.online == online:
+            return []
+        seen.online = online
+        return [Change(key, online, reason)]
