@@ -1,0 +1,5 @@
+"""Runs: targets, dispatch, state and output."""
+
+from typing import Final
+
+__version__: Final = "0.1.0"
