@@ -1,0 +1,5 @@
+"""The operators' dashboard."""
+
+from typing import Final
+
+__version__: Final = "0.1.0"
