@@ -1,0 +1,1 @@
+"""The agent: runs on every host and obeys signed commands."""

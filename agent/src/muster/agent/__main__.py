@@ -1,0 +1,69 @@
+"""`muster-agent`: join, run, status, leave, install, doctor.
+
+Exit codes: 0 done; 1 it could not be done; 2 the command line or the token is wrong.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+OK: Final = 0
+FAILED: Final = 1
+WRONG: Final = 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    top = argparse.ArgumentParser(
+        prog="muster-agent",
+        description="The agent of a host: it obeys signed commands and tells how the host is.",
+    )
+    top.add_argument("--version", action="store_true", help="show the version and exit")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="the agent's directory (default: MUSTER_AGENT_DATA_DIR, or /var/lib/muster-agent "
+        "for root, or ~/.local/state/muster-agent)",
+    )
+    joining = commands.add_parser("join", parents=[common], help="make this host a node")
+    joining.add_argument("token", help="the line that `muster node token` shows; - reads it")
+    joining.add_argument("--name", default="", help="the host name to tell (default: its own)")
+    joining.add_argument("--server", default="", metavar="URL", help="another way to the gateway")
+    joining.add_argument("--monitor-only", action="store_true", help="never run commands here")
+    joining.add_argument("--force", action="store_true", help="give up an earlier identity")
+    commands.add_parser("run", parents=[common], help="be the agent, until told to end")
+    commands.add_parser("status", parents=[common], help="show who this node is and how it is")
+    leaving = commands.add_parser("leave", parents=[common], help="give up this node's identity")
+    leaving.add_argument("--yes", action="store_true", help="do not ask")
+    installing = commands.add_parser("install", parents=[common], help="keep it running (systemd)")
+    installing.add_argument("--user", default="", help="the user to run as (default: the caller)")
+    installing.add_argument("--monitor-only", action="store_true", help="never run commands here")
+    installing.add_argument("--print", action="store_true", help="only show the unit")
+    commands.add_parser("doctor", parents=[common], help="check what an agent needs")
+    return top
+
+
+def main() -> int:
+    """Do what the command line says and return the exit code."""
+    given = parser().parse_args()
+    if given.version:
+        from importlib.metadata import version  # noqa: PLC0415  # --version needs nothing else
+
+        sys.stdout.write(f"muster-agent {version('muster-agent')}\n")
+        return OK
+    if given.command is None:
+        parser().print_help()
+        return WRONG
+    os.umask(0o077)
+    from muster.agent import commands  # noqa: PLC0415  # heavy imports only when needed
+
+    return commands.execute(given)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,264 @@
+"""The agent on the bus: hears orders, answers readers, tells how the host is."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Final
+
+from muster.agent import inventory, orders, reading
+from muster.agent.home import Home
+from muster.agent.identity import Identity
+from muster.agent.jobs import Job
+from muster.agent.metrics import Meter
+from muster.agent.orders import Order, open_order
+from muster.agent.runs import Place, Runs
+from muster.contracts.authority import RENEW, RenewJwt
+from muster.contracts.base import Message
+from muster.contracts.errors import Denied, MusterError, NotFound, TooMany, Unavailable
+from muster.contracts.nodes import HEARTBEAT, REPORT_INVENTORY, Heartbeat, Inventory
+from muster.contracts.runs import SYNC, ReadAsk, Sync
+from muster.kit import wire
+from muster.kit.bus import Bus, Raw
+
+log = logging.getLogger(__name__)
+
+VERSION: Final = version("muster-agent")
+_READERS: Final = 8
+_MOST_READERS: Final = 64
+_QUIET: Final = 10.0
+
+
+class Noise:
+    """Logs what is not worth an answer, at most a line in ten seconds."""
+
+    def __init__(self) -> None:
+        """Begin quietly."""
+        self._swallowed = 0
+        self._next = 0.0
+
+    def make(self, subject: str, error: Exception) -> None:
+        """Tell of a message that was dropped, or count it."""
+        now = time.monotonic()
+        if now < self._next:
+            self._swallowed += 1
+            return
+        log.warning("%s: dropped: %s (and %d before)", subject, error, self._swallowed)
+        self._next, self._swallowed = now + _QUIET, 0
+
+
+@dataclass(slots=True)
+class Self:
+    """Who the agent is at the moment; a fresh JWT or a newer epoch makes it another."""
+
+    home: Home
+    identity: Identity
+
+    def become(self, identity: Identity) -> None:
+        """Take the new identity, on disk first."""
+        identity.save(self.home)
+        self.identity = identity
+
+    def epoch(self) -> int:
+        """Return the oldest epoch whose commands are obeyed."""
+        return self.identity.epoch
+
+    def pin(self, epoch: int) -> None:
+        """Never again obey what was signed before *epoch*."""
+        if epoch > self.identity.epoch:
+            self.become(self.identity.model_copy(update={"epoch": epoch}))
+
+
+class Agent:
+    """One node on the bus."""
+
+    def __init__(self, me: Self, bus: Bus, place: Place, tasks: asyncio.TaskGroup) -> None:
+        """Live in *tasks*."""
+        self.me = me
+        self.bus = bus
+        self.place = place
+        self.tasks = tasks
+        self.runs = Runs(place, tasks)
+        self._node = me.identity.node
+        self._noise = Noise()
+        self._sync_now = asyncio.Event()
+        self._readers = asyncio.Semaphore(_READERS)
+        self._reading = 0
+        self._seq = 0
+
+    @asynccontextmanager
+    async def living(self) -> AsyncGenerator[None]:
+        """Do everything, until the block ends."""
+        with suppress(Unavailable):  # then no order is obeyed either, and it is tried again below
+            await self.runs.resume()
+        self.bus.on_connect(self._reconnected)
+        async with self.bus.hearing(f"muster.cmd.{self._node}.*", self.hear):
+            for work in (self._sync, self._heartbeat, self._inventory, self._renew):
+                self.tasks.create_task(work(), name=work.__name__)
+            yield
+
+    async def _reconnected(self) -> None:
+        self.place.reporter.nudge()
+        self._sync_now.set()
+
+    async def hear(self, message: Raw) -> None:
+        """Take a message on one of the command subjects."""
+        verb = message.subject.rsplit(".", 1)[-1]
+        if verb == "read":
+            self.tasks.create_task(self._read(message), name="read")
+            return
+        if order := self._open(message.subject, message.data, verb):
+            self.tasks.create_task(self._take(order), name="take")
+
+    def _open(self, subject: str, blob: bytes, verb: str | None) -> Order | None:
+        try:
+            order = open_order(blob, self.me.identity.keys, self._node, verb)
+        except Denied as error:
+            self._noise.make(subject, error)
+            return None
+        self.me.pin(order.envelope.epoch)
+        return order
+
+    async def _take(self, order: Order) -> None:
+        try:
+            await self.runs.take(order)
+        except Exception:
+            log.exception("the order %s could not be taken", order.envelope.id)
+
+    async def _read(self, message: Raw) -> None:
+        if not message.reply.startswith("_INBOX_"):
+            return
+        if self._reading >= _MOST_READERS:
+            await self.bus.refuse(message, TooMany("too many readers at once: try again"))
+            return
+        self._reading += 1
+        try:
+            async with self._readers:
+                body = wire.pack(await self._files(wire.unpack(ReadAsk, message.data)))
+            await self.bus.send(message.reply, body)
+        except MusterError as error:
+            await _quietly(self.bus.refuse(message, error))
+        except Exception:
+            log.exception("a reader could not be served")
+            await _quietly(self.bus.refuse(message, MusterError("internal error")))
+        finally:
+            self._reading -= 1
+
+    async def _files(self, ask: ReadAsk) -> Message:
+        try:
+            order = open_order(ask.command, self.me.identity.keys, self._node, "read")
+        except Denied as error:
+            self._noise.make("read", error)
+            raise
+        orders.check(order, self.me.epoch(), datetime.now(UTC))
+        self.me.pin(order.envelope.epoch)
+        job = Job.of(self.place.home, order.run)
+        if not job.path.is_dir():
+            raise NotFound("the node has no files of this run (any more)")
+        return await asyncio.to_thread(reading.answer, job, ask)
+
+    async def _sync(self) -> None:
+        """Compare notes with the scheduler: at once, after each reconnect, and now and then."""
+        while True:
+            self._sync_now.clear()
+            try:
+                await self._sync_once()
+            except MusterError as error:
+                log.debug("no sync: %s", error)
+                await asyncio.sleep(random.uniform(0.5, 1.5))  # noqa: S311
+                if not self.bus.connected:
+                    continue
+                self._sync_now.set()
+            try:
+                async with asyncio.timeout(self.place.settings.sync * random.uniform(0.8, 1.2)):  # noqa: S311
+                    await self._sync_now.wait()
+            except TimeoutError:
+                continue
+
+    async def _sync_once(self) -> None:
+        await self.runs.resume()
+        more = True
+        while more:
+            ask = Sync(known=await self.place.journal.known())
+            answer = await self.bus.ask(SYNC, ask, node=self._node, timeout=15)
+            async with asyncio.TaskGroup() as group:
+                for blob in answer.commands:
+                    if order := self._open("sync", blob, None):
+                        group.create_task(self._take(order))
+            more = answer.more and bool(answer.commands)
+
+    async def _heartbeat(self) -> None:
+        """Tell every few seconds, each node at a moment of its own, how the host is."""
+        meter = Meter()
+        pause = self.place.settings.heartbeat
+        await asyncio.sleep(min(0.5, pause) * random.random())  # noqa: S311
+        await self._beat(meter)
+        await asyncio.sleep(pause * random.random())  # noqa: S311
+        while True:
+            await self._beat(meter)
+            await asyncio.sleep(pause)
+
+    async def _beat(self, meter: Meter) -> None:
+        try:
+            fact = Heartbeat(
+                at=datetime.now(UTC),
+                seq=self._seq,
+                version=VERSION,
+                boot=self.place.boot,
+                trouble=self.place.trouble()[:1000],
+                metrics=meter.read(),
+            )
+            if self.bus.connected:
+                await self.bus.tell(HEARTBEAT, fact, self._node)
+            self._seq += 1
+        except MusterError as error:
+            log.debug("no heartbeat: %s", error)
+        except Exception:
+            log.exception("no heartbeat")
+
+    async def _inventory(self) -> None:
+        """Tell what the host is, at start and when it has changed."""
+        told: Inventory | None = None
+        while True:
+            pause = self.place.settings.inventory
+            try:
+                taken = await asyncio.to_thread(inventory.take, VERSION, self._capabilities())
+                if taken != told:
+                    await self.bus.ask(REPORT_INVENTORY, taken, node=self._node, timeout=10)
+                    told = taken
+            except MusterError as error:
+                log.debug("no inventory: %s", error)
+                pause = random.uniform(1, 5)  # noqa: S311
+            except Exception:
+                log.exception("no inventory")
+            await asyncio.sleep(pause)
+
+    def _capabilities(self) -> list[str]:
+        return ["run", "read"] if self.place.policy.runs else ["read"]
+
+    async def _renew(self) -> None:
+        """Fetch a fresh JWT in time; it is used from the next connection on."""
+        while (due := self.me.identity.renew_in(time.time())) is not None:
+            await asyncio.sleep(min(due, 3600.0) * random.uniform(0.9, 1.0))  # noqa: S311
+            if due > 1:
+                continue
+            try:
+                news = await self.bus.ask(RENEW, RenewJwt(), node=self._node, timeout=10)
+                if set(news.authority_keys) != set(self.me.identity.authority_keys):
+                    log.warning("the server has other keys than were pinned: join again, --force")
+                self.me.become(self.me.identity.renewed(news))
+            except (MusterError, OSError) as error:
+                log.warning("the credentials could not be renewed: %s", error)
+            await asyncio.sleep(random.uniform(20, 60))  # noqa: S311
+
+
+async def _quietly(work: Awaitable[None]) -> None:
+    try:
+        await work
+    except MusterError as error:
+        log.debug("a reader got no answer: %s", error)

@@ -1,0 +1,196 @@
+"""What each command of the command line does.
+
+Each imports what it alone needs: an agent that runs for months does not carry what joining took.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from muster.agent.home import Home, absolute, default_dir
+from muster.agent.identity import Identity
+from muster.agent.policy import MONITOR_ONLY
+from muster.agent.settings import Settings
+from muster.contracts.errors import Conflict, Malformed, MusterError, Unavailable
+from muster.kit.files import locked
+from muster.kit.settings import BadSettingsError, load
+from muster.kit.text import clean
+
+OK: Final = 0
+FAILED: Final = 1
+WRONG: Final = 2
+
+
+def execute(given: argparse.Namespace) -> int:
+    """Run the command and return the exit code."""
+    table: dict[str, Callable[[argparse.Namespace, Home, Settings], int]] = {
+        "join": _join,
+        "run": _run,
+        "status": _status,
+        "leave": _leave,
+        "install": _install,
+        "doctor": _doctor,
+    }
+    try:
+        home, settings = _where(given.data_dir)
+        return table[given.command](given, home, settings)
+    except Malformed as error:
+        _complain(error)
+        return WRONG
+    except (MusterError, BadSettingsError) as error:
+        _complain(error)
+    except OSError as error:
+        _complain(f"{error.filename or 'the system'}: {error.strerror or error}")
+    return FAILED
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def _complain(what: object) -> None:
+    sys.stderr.write(f"muster-agent: {clean(str(what))}\n")
+
+
+def _where(named: Path | None) -> tuple[Home, Settings]:
+    root = absolute(named or default_dir(os.environ, root=os.geteuid() == 0))
+    home = Home(root)
+    return home, load(Settings, "agent", toml=home.settings, given={"data_dir": root}).settings
+
+
+def _join(given: argparse.Namespace, home: Home, settings: Settings) -> int:
+    from muster.agent import joining  # noqa: PLC0415
+
+    del settings
+    line = sys.stdin.readline() if given.token == "-" else given.token  # noqa: S105
+    token = joining.Token.parse(line, given.server)
+    home.make()
+    with _alone(home):
+        if home.identity.exists() and not given.force:
+            raise Conflict(
+                f"an agent has joined in {home.root} already: `muster-agent leave` gives its "
+                "identity up, `join --force` replaces it"
+            )
+        joined, key = joining.join(token, given.name)
+        if home.identity.exists():
+            _forget(home)
+        if given.monitor_only:
+            home.write(home.policy, MONITOR_ONLY)
+        Identity.of(joined, key).save(home)
+    _say(f"joined as node {joined.node}")
+    _say(f"now run it: muster-agent run --data-dir {home.root}, or muster-agent install")
+    return OK
+
+
+def _alone(home: Home) -> ExitStack:
+    stack = ExitStack()
+    try:
+        stack.enter_context(locked(home.lock))
+    except Unavailable as error:
+        raise Conflict(f"an agent is running in {home.root}: stop it first") from error
+    return stack
+
+
+def _forget(home: Home) -> None:
+    """Delete everything that belongs to the identity."""
+    for path in (home.identity, home.journal, home.status):
+        path.unlink(missing_ok=True)
+    for suffix in ("-wal", "-shm"):
+        home.journal.with_name(home.journal.name + suffix).unlink(missing_ok=True)
+    shutil.rmtree(home.jobs, ignore_errors=True)
+
+
+def _run(given: argparse.Namespace, home: Home, settings: Settings) -> int:
+    from muster.agent.living import live  # noqa: PLC0415
+    from muster.kit import logs, run  # noqa: PLC0415
+
+    del given
+    logs.setup(settings.log_level, settings.log_form)
+
+    async def main(stop: asyncio.Event) -> None:
+        await live(home, settings, stop)
+
+    return run.run(main)
+
+
+def _status(given: argparse.Namespace, home: Home, settings: Settings) -> int:
+    del given, settings
+    identity = Identity.load(home)
+    _say(f"node       {identity.node}")
+    _say(f"server     {', '.join(identity.urls)}")
+    _say(f"directory  {home.root}")
+    try:
+        with locked(home.lock):
+            _say("agent      is not running")
+            return FAILED
+    except Unavailable:
+        status = _last_status(home)
+    _say(f"agent      runs with pid {status.get('pid', '?')}")
+    _say(f"connected  {'yes' if status.get('connected') else 'no'}")
+    if trouble := status.get("trouble"):
+        _say(f"trouble    {clean(str(trouble))}")
+    return OK if status.get("connected") else FAILED
+
+
+def _last_status(home: Home) -> dict[str, object]:
+    try:
+        found = json.loads(home.status.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _leave(given: argparse.Namespace, home: Home, settings: Settings) -> int:
+    del settings
+    identity = Identity.load(home)
+    with _alone(home):
+        if not given.yes and not _agreed(f"give up node {identity.node} for good? [y/N] "):
+            return FAILED
+        _forget(home)
+    _say(f"this host is no longer {identity.node}")
+    _say(f"on the server: muster node revoke {identity.node}")
+    return OK
+
+
+def _agreed(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise Conflict("nobody is there to be asked: --yes")
+    sys.stdout.write(question)
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _install(given: argparse.Namespace, home: Home, settings: Settings) -> int:
+    from muster.agent import installing  # noqa: PLC0415
+
+    del settings
+    unit = installing.Unit(
+        data=home.root,
+        program=installing.program(),
+        user=given.user,
+        monitor_only=given.monitor_only,
+        own=os.geteuid() != 0,
+    )
+    if given.print:
+        sys.stdout.write(unit.text())
+        return OK
+    for line in installing.install(unit, home):
+        _say(line)
+    return OK
+
+
+def _doctor(given: argparse.Namespace, home: Home, settings: Settings) -> int:
+    from muster.agent.checking import examine  # noqa: PLC0415
+
+    del given
+    findings = examine(home, settings)
+    for one in findings:
+        _say(f"{'ok  ' if one.ok else 'BAD '} {one.what:<12} {clean(one.text)}")
+    return OK if all(one.ok for one in findings) else FAILED

@@ -1,0 +1,77 @@
+"""Who this node is: what joining gave it, and the key that never left the host."""
+
+import ssl
+
+from pydantic import ValidationError
+
+from muster.agent.home import Home
+from muster.contracts.authority import Joined, Renewed
+from muster.contracts.base import Message
+from muster.contracts.errors import Conflict
+from muster.contracts.names import NodeId
+from muster.kit import wire
+from muster.kit.client import Credentials
+from muster.kit.identity import natsjwt
+from muster.kit.identity.nkeys import Key
+
+RENEW_AT = 2 / 3
+"""The part of a JWT's life after which a fresh one is asked for."""
+
+
+class Identity(Message):
+    """One node's identity."""
+
+    node: NodeId
+    jwt: str
+    seed: str
+    authority_keys: list[str]
+    """Pinned at joining: commands of other keys are never obeyed."""
+    epoch: int
+    urls: list[str]
+    ca: str = ""
+
+    @classmethod
+    def of(cls, joined: Joined, key: Key) -> "Identity":
+        """Return the identity that the server has given to *key*."""
+        return cls(**joined.model_dump(), seed=key.seed)
+
+    @classmethod
+    def load(cls, home: Home) -> "Identity":
+        """Read it, or raise `NotFound` or `Conflict`."""
+        home.check()
+        try:
+            return cls.model_validate_json(home.identity.read_bytes())
+        except ValidationError as error:
+            places = wire.places(error)
+            raise Conflict(f"{home.identity} is damaged ({places}): join again, --force") from None
+
+    def save(self, home: Home) -> None:
+        """Write it for its owner alone, whole or not at all."""
+        home.write(home.identity, self.model_dump_json(indent=1))
+
+    def renewed(self, news: Renewed) -> "Identity":
+        """Return it with a fresh JWT; the pinned keys stay, and the epoch never goes back."""
+        return self.model_copy(update={"jwt": news.jwt, "epoch": max(self.epoch, news.epoch)})
+
+    @property
+    def keys(self) -> list[bytes]:
+        """The raw public keys of the authority."""
+        return [natsjwt.bytes64(text) for text in self.authority_keys]
+
+    @property
+    def credentials(self) -> Credentials:
+        """What the bus logs in with."""
+        return Credentials(self.jwt, Key.from_seed(self.seed))
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """A context that trusts the server's own authority; None on a broker without TLS."""
+        return ssl.create_default_context(cadata=self.ca) if self.ca else None
+
+    def renew_in(self, now: float) -> float | None:
+        """Return the seconds until a fresh JWT is due; None if this one never ends."""
+        claims = natsjwt.claims(self.jwt, check=False)
+        if "exp" not in claims:
+            return None
+        issued, ends = float(claims["iat"]), float(claims["exp"])
+        return max(0.0, issued + (ends - issued) * RENEW_AT - now)

@@ -1,0 +1,120 @@
+"""The life of `muster-agent run`: the lock, the journal, the fork server, the bus, the agent."""
+
+import asyncio
+import json
+import logging
+import os
+import time
+from contextlib import ExitStack
+from typing import Final
+
+from muster.agent.agent import Agent, Self
+from muster.agent.home import Home, boot_id
+from muster.agent.identity import Identity
+from muster.agent.janitor import sweep
+from muster.agent.journal import Journal
+from muster.agent.policy import Policy
+from muster.agent.runs import Place
+from muster.agent.settings import Settings
+from muster.agent.spawning import Forge
+from muster.agent.telling import Reporter
+from muster.contracts.errors import Conflict, MusterError, Unavailable
+from muster.kit.bus import Bus, connect
+from muster.kit.files import locked
+from muster.kit.tasks import running
+
+log = logging.getLogger(__name__)
+
+_SWEEP: Final = 300.0
+_STATUS: Final = 1.0
+
+
+async def live(home: Home, settings: Settings, stop: asyncio.Event) -> None:
+    """Be the agent of *home* until *stop* is set."""
+    me = Self(home, Identity.load(home))
+    home.make()
+    with ExitStack() as stack:
+        try:
+            handle = stack.enter_context(locked(home.lock))
+        except Unavailable as error:
+            raise Conflict(f"an agent is running already in {home.root}") from error
+        os.ftruncate(handle, 0)
+        os.write(handle, f"{os.getpid()}\n".encode())
+        await _locked(me, settings, stop)
+
+
+async def _locked(me: Self, settings: Settings, stop: asyncio.Event) -> None:
+    boot = boot_id()
+    async with (
+        Journal(me.home.journal) as journal,
+        Forge(boot).open() as forge,
+        running(_connected(me, settings, journal, forge), "agent") as life,
+        running(_until(stop), "stop") as told,
+    ):
+        await asyncio.wait({life, told}, return_when=asyncio.FIRST_COMPLETED)
+        if life.done():
+            life.result()
+
+
+async def _until(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+async def _connected(me: Self, settings: Settings, journal: Journal, forge: Forge) -> None:
+    identity = me.identity
+    expired = identity.renew_in(time.time()) == 0.0
+    log.info("node %s: connecting to %s", identity.node, ", ".join(identity.urls))
+    if expired:
+        log.warning("the credentials are old: if the server refuses them, join again")
+    async with connect(
+        identity.urls,
+        name=identity.node,
+        creds=lambda: me.identity.credentials,
+        tls=identity.tls,
+    ) as bus:
+        place = Place(
+            node=identity.node,
+            boot=forge.boot,
+            home=me.home,
+            settings=settings,
+            policy=Policy.of(me.home),
+            journal=journal,
+            forge=forge,
+            reporter=Reporter(bus, identity.node),
+            epoch=me.epoch,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            agent = Agent(me, bus, place, tasks)
+            async with agent.living():
+                log.info("node %s: connected", identity.node, extra={"action": "agent_ready"})
+                tasks.create_task(_janitor(agent), name="janitor")
+                await _tell_status(bus, place)
+
+
+async def _janitor(agent: Agent) -> None:
+    """Take away what is old, and forget what nobody can ask for."""
+    place = agent.place
+    while True:
+        try:
+            keep = frozenset(agent.runs.live)
+            removed = await asyncio.to_thread(sweep, place.home, place.settings, keep)
+            forgotten = await place.journal.forget()
+            if removed or forgotten:
+                log.info("%d job directories removed, %d entries forgotten", removed, forgotten)
+        except (MusterError, OSError) as error:
+            log.warning("the janitor could not work: %s", error)
+        await asyncio.sleep(_SWEEP)
+
+
+async def _tell_status(bus: Bus, place: Place) -> None:
+    """Keep the status file true, for `muster-agent status`."""
+    last = ""
+    while True:
+        now = {"pid": os.getpid(), "connected": bus.connected, "trouble": place.trouble()}
+        if json.dumps(now) != last:
+            last = json.dumps(now)
+            try:
+                place.home.write(place.home.status, json.dumps({**now, "since": time.time()}))
+            except OSError as error:
+                log.warning("the status cannot be written: %s", error)
+        await asyncio.sleep(_STATUS)
