@@ -1,0 +1,60 @@
+"""Puts the gateway together: parts, routes, errors, headers."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from muster.gateway import __version__, openapi, pages, problems, proxy
+from muster.gateway.cookies import Cookies
+from muster.gateway.edge import Edge
+from muster.gateway.gate import Gate
+from muster.gateway.limiter import Limiter
+from muster.gateway.live import Hub
+from muster.gateway.people import People
+from muster.gateway.routes import audit, events, health, joining, nodes, runs, session
+from muster.gateway.settings import Settings
+from muster.gateway.upstream import Upstream, upstream_at
+from muster.kit.bus import Bus
+
+API = "/api/v1"
+
+
+@asynccontextmanager
+async def gateway(bus: Bus, settings: Settings) -> AsyncGenerator[ASGIApp]:
+    """Yield the application, with everything open that it needs."""
+    async with upstream_at(settings.dashboard) as dashboard:
+        yield create_app(bus, settings, dashboard)
+
+
+def create_app(bus: Bus, settings: Settings, dashboard: Upstream | None = None) -> ASGIApp:
+    """Return the application that asks over *bus*."""
+    app = FastAPI(
+        title="Muster",
+        version=__version__,
+        openapi_url=f"{API}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=settings.max_body,
+        redirect_slashes=False,
+    )
+    cookies = Cookies(secure=settings.secure)
+    app.state.gate = Gate(
+        bus=bus,
+        settings=settings,
+        people=People(bus, cookies),
+        cookies=cookies,
+        hub=Hub(bus),
+        dashboard=dashboard,
+        joins=Limiter(settings.joins_per_minute),
+        logins=Limiter(settings.logins_per_minute),
+    )
+    for part in (session, nodes, runs, joining, audit, events):
+        app.include_router(part.router, prefix=API)
+    for part in (health, pages, proxy):
+        app.include_router(part.router)
+    problems.install(app)
+    openapi.install(app)
+    pages.install(app)
+    return Edge(app, access_log=settings.access_log)

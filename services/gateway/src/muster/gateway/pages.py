@@ -1,0 +1,311 @@
+"""The pages that work without JavaScript: sign in, change the password, sign out, errors."""
+
+from collections.abc import Mapping
+from functools import partial
+from importlib import resources
+from typing import Any, Final
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import RedirectResponse, Response
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from muster.contracts.authority import (
+    CHANGE_PASSWORD,
+    LOGIN,
+    LOGOUT,
+    ChangePassword,
+    Exchange,
+    Login,
+)
+from muster.contracts.errors import (
+    Denied,
+    MusterError,
+    NoAnswer,
+    TooMany,
+    Unauthenticated,
+    Unavailable,
+)
+from muster.gateway.gate import Gate, Here
+from muster.gateway.languages import LANGUAGES, language_of, load_texts
+from muster.gateway.openapi import by_tag
+from muster.gateway.origins import address_of, local_path, origin_of
+from muster.gateway.people import Visitor
+from muster.kit.text import clean
+
+router = APIRouter(include_in_schema=False)
+
+CSP: Final = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+_STATIC: Final = {"muster.css": "text/css", "icon.svg": "image/svg+xml"}
+_SHORTEST: Final = 10
+_LONGEST: Final = 1000
+
+
+class Pages:
+    """Renders templates in the language of the one who asks."""
+
+    def __init__(self) -> None:
+        """Read templates, texts and style."""
+        self._texts = load_texts()
+        self._jinja = Environment(
+            loader=PackageLoader("muster.gateway"), autoescape=True, undefined=StrictUndefined
+        )
+        self._jinja.filters["code"] = _code
+        folder = resources.files("muster.gateway") / "static"
+        self.static = {name: (folder / name).read_bytes() for name in _STATIC}
+
+    def text(self, request: Request, key: str) -> str:
+        """Return one text."""
+        return self._texts[language_of(request)][key]
+
+    def render(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
+        """Return a page."""
+        query = f"?{request.url.query}" if request.method == "GET" and request.url.query else ""
+        html = self._jinja.get_template(template).render(
+            t=partial(self.text, request),
+            language=language_of(request),
+            languages=LANGUAGES,
+            here=request.url.path + query,
+            **values,
+        )
+        headers = {"content-security-policy": CSP, "vary": "accept-language, cookie"}
+        return Response(html, status, headers=headers, media_type="text/html")
+
+
+def install(app: FastAPI) -> None:
+    """Read what the pages need."""
+    app.state.pages = Pages()
+
+
+def _pages(request: Request) -> Pages:
+    pages: Pages = request.app.state.pages
+    return pages
+
+
+def error_page(request: Request, code: str, status: int) -> Response:
+    """Return the page that tells of an error, without its details."""
+    known = code if code not in {"conflict", "expired", "no_answer"} else "unavailable"
+    return _pages(request).render(request, "error.html", status, code=known, number=status)
+
+
+def waiting_page(request: Request) -> Response:
+    """Return the page that waits for the dashboard."""
+    return _pages(request).render(request, "waiting.html", 502)
+
+
+@router.get("/")
+async def home(request: Request, gate: Here) -> Response:
+    """Lead to the dashboard, or show what there is."""
+    if gate.dashboard is not None:
+        return RedirectResponse("/dashboard/", 303)
+    visitor = await _signed_in(request, gate)
+    if visitor is None:
+        return RedirectResponse("/login", 303)
+    return _pages(request).render(request, "home.html", name=visitor.person.name)
+
+
+@router.get("/static/{name}")
+async def static(request: Request, name: str) -> Response:
+    """Return the style or the icon."""
+    if name not in _STATIC:
+        raise HTTPException(404)
+    headers = {"cache-control": "public, max-age=3600"}
+    return Response(_pages(request).static[name], headers=headers, media_type=_STATIC[name])
+
+
+@router.post("/language")
+async def language(request: Request, gate: Here) -> Response:
+    """Remember the language that a person has chosen."""
+    form = await _form(request)
+    response = RedirectResponse(local_path(form.get("next", "/")), 303)
+    if form.get("to", "") in LANGUAGES:
+        gate.cookies.speak(response, form["to"])
+    return response
+
+
+@router.get("/login")
+async def login_page(request: Request, gate: Here, next: str = "/") -> Response:  # noqa: A002
+    """Ask for name and password."""
+    if await _signed_in(request, gate) is not None:
+        return RedirectResponse(local_path(next), 303)
+    return _login_form(request, gate, {"next": next})
+
+
+@router.post("/login")
+async def login(request: Request, gate: Here) -> Response:
+    """Begin a session."""
+    form = await _form(request)
+    try:
+        gate.cookies.check(request, form.get("csrf", ""))
+        gate.logins.admit(address_of(request))
+        ask = Login(
+            name=form.get("name", "")[:200],
+            password=form.get("password", "")[:_LONGEST] or " ",
+            origin=origin_of(request),
+        )
+        session = await gate.bus.ask(LOGIN, ask, timeout=15)
+    except MusterError as error:
+        fault = _fault(request, error, wrong="login.wrong")
+        return _login_form(request, gate, form, fault, error.status)
+    target = local_path(form.get("next", "/"))
+    response = RedirectResponse("/password" if session.person.must_change_password else target, 303)
+    gate.cookies.give(response, session)
+    return response
+
+
+@router.get("/password")
+async def password_page(request: Request, gate: Here) -> Response:
+    """Ask for a new password."""
+    visitor = await _signed_in(request, gate)
+    if visitor is None:
+        return RedirectResponse("/login?next=/password", 303)
+    return _password_form(request, gate, visitor)
+
+
+@router.post("/password")
+async def password(request: Request, gate: Here) -> Response:
+    """Change the password."""
+    visitor = await _signed_in(request, gate)
+    if visitor is None:
+        return RedirectResponse("/login?next=/password", 303)
+    form = await _form(request)
+    try:
+        gate.cookies.check(request, form.get("csrf", ""))
+        if (key := _rule_broken(form)) is not None:
+            fault = _pages(request).text(request, key)
+            return _password_form(request, gate, visitor, fault, 400)
+        ask = ChangePassword(old=form["old"], new=form["new"])
+        await visitor.ask(CHANGE_PASSWORD, ask, timeout=15)
+    except MusterError as error:
+        fault = _fault(request, error, wrong="password.wrong")
+        return _password_form(request, gate, visitor, fault, error.status)
+    gate.people.forget_person(visitor.person.name)
+    return RedirectResponse("/", 303)
+
+
+@router.get("/logout")
+async def logout_page(request: Request, gate: Here) -> Response:
+    """Ask whether to sign out: a link must not do it by itself."""
+    visitor = await _signed_in(request, gate)
+    if visitor is None:
+        return RedirectResponse("/login", 303)
+    return _logout_form(request, gate, visitor)
+
+
+@router.post("/logout")
+async def logout(request: Request, gate: Here) -> Response:
+    """End the session."""
+    form = await _form(request)
+    visitor = await _signed_in(request, gate)
+    response = RedirectResponse("/login", 303)
+    if visitor is not None:
+        try:
+            gate.cookies.check(request, form.get("csrf", ""))
+        except Denied as error:
+            return _logout_form(request, gate, visitor, _fault(request, error, wrong=""), 403)
+        await end_session(gate, visitor)
+    gate.cookies.take(response)
+    return response
+
+
+@router.get("/api/v1/docs")
+async def docs(request: Request) -> Response:
+    """Show the API, from its OpenAPI document."""
+    document = request.app.openapi()
+    return _pages(request).render(request, "api.html", document=document, tags=by_tag(document))
+
+
+async def end_session(gate: Gate, visitor: Visitor) -> None:
+    """End a session at the authority, forget its tickets, cut its WebSockets."""
+    await gate.bus.ask(LOGOUT, Exchange(secret=visitor.secret, origin=visitor.origin))
+    gate.people.forget(visitor.secret)
+    gate.hub.cut(visitor.secret)
+
+
+async def _signed_in(request: Request, gate: Gate) -> Visitor | None:
+    if not gate.cookies.secret(request):
+        return None
+    try:
+        return await gate.people.visitor(request)
+    except Unauthenticated:
+        return None
+
+
+async def _form(request: Request) -> dict[str, str]:
+    async with request.form(max_files=0, max_fields=20) as form:
+        return {key: value for key, value in form.items() if not isinstance(value, UploadFile)}
+
+
+def _login_form(
+    request: Request, gate: Gate, form: Mapping[str, str], fault: str = "", status: int = 200
+) -> Response:
+    target = local_path(form.get("next", "/"))
+    name = form.get("name", "")[:200]
+    return _with_token(request, gate, "login.html", status, fault=fault, next=target, name=name)
+
+
+def _password_form(
+    request: Request, gate: Gate, visitor: Visitor, fault: str = "", status: int = 200
+) -> Response:
+    person = visitor.person
+    values = {"fault": fault, "name": person.name, "must": person.must_change_password}
+    target = local_path(request.query_params.get("next", "/"))
+    return _with_token(request, gate, "password.html", status, next=target, **values)
+
+
+def _logout_form(
+    request: Request, gate: Gate, visitor: Visitor, fault: str = "", status: int = 200
+) -> Response:
+    name = visitor.person.name
+    return _with_token(request, gate, "logout.html", status, fault=fault, name=name)
+
+
+def _with_token(
+    request: Request, gate: Gate, template: str, status: int, **values: Any
+) -> Response:
+    """Render a form; its token and the browser's cookie belong together."""
+    carrier = Response()
+    token = gate.cookies.form_token(request, carrier)
+    page = _pages(request).render(request, template, status, csrf=token, **values)
+    page.raw_headers += [pair for pair in carrier.raw_headers if pair[0] == b"set-cookie"]
+    return page
+
+
+def _rule_broken(form: Mapping[str, str]) -> str | None:
+    """Return the key of the text that says what is wrong with a new password."""
+    old, new = form.get("old", ""), form.get("new", "")
+    if new != form.get("again", ""):
+        return "password.differ"
+    if not _SHORTEST <= len(new) <= _LONGEST:
+        return "password.short"
+    if not 1 <= len(old) <= _LONGEST:
+        return "password.wrong"
+    return "password.same" if old == new else None
+
+
+def _fault(request: Request, error: MusterError, *, wrong: str) -> str:
+    """Say in the person's language why a form was refused."""
+    text = partial(_pages(request).text, request)
+    if isinstance(error, Unauthenticated):
+        return text(wrong)
+    if isinstance(error, TooMany):
+        return text("login.too_many")
+    if isinstance(error, Denied) and "csrf" in str(error).lower():
+        return text("form.forged")
+    if isinstance(error, Unavailable | NoAnswer) or type(error) is MusterError:
+        return text("form.trouble")
+    return text("form.refused").format(detail=clean(str(error)))
+
+
+def _code(text: str) -> Markup:
+    """Show what stands between back-ticks as code."""
+    parts = [
+        Markup("<code>%s</code>") % part if odd else escape(part)
+        for odd, part in ((index % 2, part) for index, part in enumerate(text.split("`")))
+    ]
+    return Markup("").join(parts)

@@ -1,0 +1,154 @@
+"""Nodes: list, find, name, tag, group, revoke; their metrics; the fleet in numbers."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Path, Query
+from pydantic import Field, TypeAdapter, ValidationError
+
+from muster.contracts.authority import REVOKE_NODE, RevokeNode
+from muster.contracts.base import NOTHING, Message
+from muster.contracts.errors import NotFound
+from muster.contracts.names import Label, LongText, NodeId, NodeName, ShortText, Time
+from muster.contracts.nodes import (
+    FIND_NODE,
+    FLEET_STATS,
+    GROUP_NODE,
+    LIST_NODES,
+    READ_METRICS,
+    RENAME_NODE,
+    TAG_NODE,
+    FindNode,
+    FleetStats,
+    GroupNode,
+    History,
+    ListNodes,
+    Node,
+    NodePage,
+    ReadMetrics,
+    RenameNode,
+    Sample,
+    TagNode,
+)
+from muster.gateway.gate import Me
+from muster.gateway.openapi import declared
+from muster.gateway.people import Visitor
+
+router = APIRouter(tags=["nodes"])
+
+NodeRef = Annotated[ShortText, Path(description="id or name", examples=["web1"])]
+_NODE_ID = TypeAdapter(NodeId)
+
+
+class NodePatch(Message):
+    """What may be changed of a node."""
+
+    name: NodeName | None = None
+
+
+class TagChange(Message):
+    """Tags to set and to remove."""
+
+    put: dict[Label, Label] = Field(default_factory=dict)
+    remove: list[Label] = Field(default_factory=list)
+
+
+class GroupChange(Message):
+    """Groups to enter and to leave."""
+
+    add: list[Label] = Field(default_factory=list)
+    remove: list[Label] = Field(default_factory=list)
+
+
+class Revocation(Message):
+    """Why a node is shut out."""
+
+    reason: LongText = ""
+
+
+@router.get("/nodes", summary="List nodes", **declared(LIST_NODES, "listNodes"))
+async def list_nodes(ask: Annotated[ListNodes, Query()], me: Me) -> NodePage:
+    """Answer a page of nodes, ordered by name."""
+    return await me.ask(LIST_NODES, ask)
+
+
+@router.get("/fleet/stats", summary="Count nodes", **declared(FLEET_STATS, "getFleetStats"))
+async def fleet_stats(me: Me) -> FleetStats:
+    """Answer the fleet in numbers."""
+    return await me.ask(FLEET_STATS, NOTHING)
+
+
+@router.get("/nodes/{node}", summary="Find a node", **declared(FIND_NODE, "getNode"))
+async def get_node(node: NodeRef, me: Me) -> Node:
+    """Answer everything that is known of a node."""
+    return await me.ask(FIND_NODE, FindNode(node=node))
+
+
+@router.patch("/nodes/{node}", summary="Rename a node", **declared(RENAME_NODE, "updateNode"))
+async def update_node(node: NodeRef, body: NodePatch, me: Me) -> Node:
+    """Give a node another name."""
+    if body.name is None:
+        return await me.ask(FIND_NODE, FindNode(node=node))
+    return await me.ask(RENAME_NODE, RenameNode(node=node, name=body.name))
+
+
+_TAGS = {"set and remove": {"value": {"put": {"env": "prod"}, "remove": ["old"]}}}
+
+
+@router.post("/nodes/{node}/tags", summary="Tag a node", **declared(TAG_NODE, "tagNode"))
+async def tag_node(
+    node: NodeRef, body: Annotated[TagChange, Body(openapi_examples=_TAGS)], me: Me
+) -> Node:
+    """Set and remove tags."""
+    return await me.ask(TAG_NODE, TagNode(node=node, put=body.put, remove=body.remove))
+
+
+@router.post("/nodes/{node}/groups", summary="Group a node", **declared(GROUP_NODE, "groupNode"))
+async def group_node(node: NodeRef, body: GroupChange, me: Me) -> Node:
+    """Add a node to groups, take it out of others."""
+    return await me.ask(GROUP_NODE, GroupNode(node=node, add=body.add, remove=body.remove))
+
+
+@router.post(
+    "/nodes/{node}/revoke",
+    summary="Shut a node out",
+    status_code=204,
+    **declared(REVOKE_NODE, "revokeNode"),
+)
+async def revoke_node(node: NodeRef, body: Revocation, me: Me) -> None:
+    """Cut the node's connection at once; it does not come back."""
+    await me.ask(REVOKE_NODE, RevokeNode(node=await _id_of(node, me), reason=body.reason))
+
+
+@router.get("/nodes/{node}/metrics", summary="Read metrics", **declared(READ_METRICS, "getMetrics"))
+async def get_metrics(
+    node: NodeRef,
+    me: Me,
+    start: Annotated[Time | None, Query(description="an hour before `end` if left out")] = None,
+    end: Annotated[Time | None, Query(description="now if left out")] = None,
+    points: Annotated[int, Query(ge=1, le=10_000, description="at most so many samples")] = 600,
+) -> History:
+    """Answer the history of a node."""
+    until = end or datetime.now(UTC)
+    since = start or until - timedelta(hours=1)
+    return await me.ask(READ_METRICS, ReadMetrics(node=node, start=since, end=until, points=points))
+
+
+@router.get(
+    "/nodes/{node}/metrics/latest",
+    summary="Read the latest metrics",
+    **declared(FIND_NODE, "getLatestMetrics"),
+)
+async def get_latest(node: NodeRef, me: Me) -> Sample:
+    """Answer how a node was at its last heartbeat."""
+    found = await me.ask(FIND_NODE, FindNode(node=node))
+    if found.metrics is None or found.metrics_at is None:
+        raise NotFound(f"{found.name} has not sent any metrics")
+    return Sample(at=found.metrics_at, metrics=found.metrics)
+
+
+async def _id_of(node: str, me: Visitor) -> str:
+    try:
+        return _NODE_ID.validate_python(node)
+    except ValidationError:
+        return (await me.ask(FIND_NODE, FindNode(node=node))).id
