@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -13,6 +14,7 @@ from muster.contracts.errors import (
     Denied,
     Malformed,
     MusterError,
+    NoAnswer,
     TooLarge,
     Unauthenticated,
     Unavailable,
@@ -98,22 +100,22 @@ async def test_a_ticket_proves_who_asks(client: Bus, toy: Toy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("token", "error"),
+    ("make", "error"),
     [
-        ("", Unauthenticated),
-        ("rubbish", Unauthenticated),
-        (ticket("toy.use", seconds=-1), Unauthenticated),
-        (ticket("toy.use", key=Ed25519PrivateKey.generate()), Unauthenticated),
-        (ticket("toys.use", "toy"), Denied),
-        (ticket(), Denied),
+        (str, Unauthenticated),
+        (lambda: "rubbish", Unauthenticated),
+        (lambda: ticket("toy.use", seconds=-1), Unauthenticated),
+        (lambda: ticket("toy.use", key=Ed25519PrivateKey.generate()), Unauthenticated),
+        (lambda: ticket("toys.use", "toy"), Denied),
+        (ticket, Denied),
     ],
 )
 async def test_without_a_good_ticket_nothing_is_answered(
-    client: Bus, toy: Toy, token: str, error: type[MusterError]
+    client: Bus, toy: Toy, make: Callable[[], str], error: type[MusterError]
 ) -> None:
     """Missing, forged, expired, of another authority, without the permission: all refused."""
     with pytest.raises(error):
-        await client.ask(ECHO, Say(text="hi"), ticket=token)
+        await client.ask(ECHO, Say(text="hi"), ticket=make())
 
 
 async def test_a_changed_ticket_is_refused(client: Bus, toy: Toy) -> None:
@@ -233,3 +235,29 @@ async def test_garbage_does_not_wedge_a_service(client: Bus, toy: Toy) -> None:
     began = time.monotonic()
     assert (await client.ask(OPEN, Say(text="hi"))).text == "hi"
     assert time.monotonic() - began < 3
+
+
+async def test_a_safe_call_outlives_its_broker(plain: PlainBroker, client: Bus, toy: Toy) -> None:
+    """What only reads is asked again when the connection broke before the answer."""
+    safe = replace(OPEN, safe=True)
+    asked = asyncio.ensure_future(client.ask(safe, Say(text="wait:1"), timeout=20))
+    await asyncio.sleep(0.3)
+    await asyncio.to_thread(plain.kill)
+    await asyncio.to_thread(plain.start)
+    assert (await asked).text == "wait:1"
+    assert toy.done.count("wait:1") == 2
+
+
+async def test_a_call_that_changes_something_is_not_asked_twice(
+    plain: PlainBroker, client: Bus, toy: Toy
+) -> None:
+    """The caller hears at once that nobody knows, long before the time is up."""
+    asked = asyncio.ensure_future(client.ask(OPEN, Say(text="wait:1"), timeout=50))
+    await asyncio.sleep(0.3)
+    await asyncio.to_thread(plain.kill)
+    with pytest.raises(NoAnswer, match="connection was lost"):
+        async with asyncio.timeout(10):
+            await asked
+    await asyncio.to_thread(plain.start)
+    await asyncio.sleep(1.5)
+    assert toy.done == ["wait:1"]

@@ -241,19 +241,26 @@ class AuditVerdict(Message):
 
 
 LOGIN: Final = Call("muster.svc.authority.login", Login, Session, SERVICE)
-EXCHANGE: Final = Call("muster.svc.authority.exchange", Exchange, Granted, SERVICE)
+EXCHANGE: Final = Call("muster.svc.authority.exchange", Exchange, Granted, SERVICE, safe=True)
 LOGOUT: Final = Call("muster.svc.authority.logout", Exchange, Nothing, SERVICE)
 CHANGE_PASSWORD: Final = Call("muster.svc.authority.password", ChangePassword, Nothing, "self")
 CREATE_JOIN_TOKEN: Final = Call(
     "muster.svc.authority.token_create", CreateJoinToken, JoinTokenCreated, "node.join"
 )
-LIST_JOIN_TOKENS: Final = Call("muster.svc.authority.token_list", Nothing, JoinTokens, "node.join")
+LIST_JOIN_TOKENS: Final = Call(
+    "muster.svc.authority.token_list", Nothing, JoinTokens, "node.join", safe=True
+)
 REVOKE_JOIN_TOKEN: Final = Call(
     "muster.svc.authority.token_revoke", RevokeJoinToken, Nothing, "node.join"
 )
 JOIN: Final = Call("muster.svc.authority.join", Join, Joined, SERVICE)
 RENEW: Final = Call("muster.svc.authority.renew", RenewJwt, Renewed, NODE)
 REVOKE_NODE: Final = Call("muster.svc.authority.revoke", RevokeNode, Nothing, "node.revoke")
-SIGN: Final = Call("muster.svc.authority.sign", Sign, Signed, "run.create")
-LIST_AUDIT: Final = Call("muster.svc.authority.audit", ListAudit, AuditPage, "audit.read")
-VERIFY_AUDIT: Final = Call("muster.svc.authority.audit_verify", Nothing, AuditVerdict, "audit.read")
+SIGN: Final = Call("muster.svc.authority.sign", Sign, Signed, "self")
+"""Which permission is needed depends on the verb; the authority knows."""
+LIST_AUDIT: Final = Call(
+    "muster.svc.authority.audit", ListAudit, AuditPage, "audit.read", safe=True
+)
+VERIFY_AUDIT: Final = Call(
+    "muster.svc.authority.audit_verify", Nothing, AuditVerdict, "audit.read", safe=True
+)

@@ -11,10 +11,17 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Message(BaseModel):
-    """A fact on the wire; readers ignore fields that they do not know."""
+    """A fact on the wire; readers ignore fields that they do not know.
+
+    Numbers are finite: JSON has no infinity, so what let one in could not be read again.
+    """
 
     model_config = ConfigDict(
-        frozen=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64"
+        frozen=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        ser_json_bytes="base64",
+        val_json_bytes="base64",
     )
 
 
@@ -34,13 +41,15 @@ class Call(Generic[Ask, Answer]):
     """A question on a subject that exactly one service answers.
 
     `needs` is a permission (``node.read``) that the caller's ticket must carry, or
-    `SERVICE`, or `NODE`.
+    `SERVICE`, or `NODE`. A `safe` call changes nothing, so it may be asked again when its answer
+    was lost on the way (RFC 9110, 9.2.1).
     """
 
     subject: str
     ask: type[Ask]
     answer: type[Answer]
     needs: str
+    safe: bool = False
 
     @property
     def service(self) -> str:

@@ -53,5 +53,5 @@ def new_node_id() -> str:
 
 def to_node_name(text: str) -> str:
     """Make a node name out of a host name that may hold anything."""
-    slug = re.sub(r"[^a-z0-9_-]+", "-", text.split(".")[0].lower()).strip("-_")
+    slug = re.sub(r"[^a-z0-9_-]+", "-", text.split(".", maxsplit=1)[0].lower()).strip("-_")
     return slug[:48] or "node"

@@ -311,12 +311,14 @@ NODES_CHANGED: Final = Event("muster.live.registry.nodes", NodeChanges)
 """From the registry to the gateways, at most four times a second, lossy: catch up by seq."""
 
 REPORT_INVENTORY: Final = Call("muster.svc.registry.inventory", Inventory, Nothing, NODE)
-LIST_NODES: Final = Call("muster.svc.registry.list", ListNodes, NodePage, "node.read")
-NODES_SINCE: Final = Call("muster.svc.registry.since", NodesSince, NodeChanges, SERVICE)
-FIND_NODE: Final = Call("muster.svc.registry.find", FindNode, Node, "node.read")
-RESOLVE: Final = Call("muster.svc.registry.resolve", Targets, Resolved, "node.read")
+LIST_NODES: Final = Call("muster.svc.registry.list", ListNodes, NodePage, "node.read", safe=True)
+NODES_SINCE: Final = Call("muster.svc.registry.since", NodesSince, NodeChanges, SERVICE, safe=True)
+FIND_NODE: Final = Call("muster.svc.registry.find", FindNode, Node, "node.read", safe=True)
+RESOLVE: Final = Call("muster.svc.registry.resolve", Targets, Resolved, "node.read", safe=True)
 RENAME_NODE: Final = Call("muster.svc.registry.rename", RenameNode, Node, "node.write")
 TAG_NODE: Final = Call("muster.svc.registry.tag", TagNode, Node, "node.write")
 GROUP_NODE: Final = Call("muster.svc.registry.group", GroupNode, Node, "node.write")
-READ_METRICS: Final = Call("muster.svc.registry.metrics", ReadMetrics, History, "node.read")
-FLEET_STATS: Final = Call("muster.svc.registry.stats", Nothing, FleetStats, "node.read")
+READ_METRICS: Final = Call(
+    "muster.svc.registry.metrics", ReadMetrics, History, "node.read", safe=True
+)
+FLEET_STATS: Final = Call("muster.svc.registry.stats", Nothing, FleetStats, "node.read", safe=True)

@@ -372,13 +372,17 @@ class RunFinished(Message):
 
 
 CREATE_RUN: Final = Call("muster.svc.scheduler.create", CreateRun, RunView, "run.create")
-GET_RUN: Final = Call("muster.svc.scheduler.get", GetRun, RunView, "run.read")
-LIST_RUNS: Final = Call("muster.svc.scheduler.list", ListRuns, RunPage, "run.read")
+GET_RUN: Final = Call("muster.svc.scheduler.get", GetRun, RunView, "run.read", safe=True)
+LIST_RUNS: Final = Call("muster.svc.scheduler.list", ListRuns, RunPage, "run.read", safe=True)
 CANCEL_RUN: Final = Call("muster.svc.scheduler.cancel", CancelRun, RunView, "run.create")
-RUN_EVENTS: Final = Call("muster.svc.scheduler.events", RunEventsAfter, RunEvents, "run.read")
-READ_OUTPUT: Final = Call("muster.svc.scheduler.output", ReadOutput, Output, "run.read")
-LIST_FILES: Final = Call("muster.svc.scheduler.files", ListFiles, ResultFiles, "run.read")
-READ_FILE: Final = Call("muster.svc.scheduler.file", ReadFile, FilePart, "run.read")
+RUN_EVENTS: Final = Call(
+    "muster.svc.scheduler.events", RunEventsAfter, RunEvents, "run.read", safe=True
+)
+READ_OUTPUT: Final = Call("muster.svc.scheduler.output", ReadOutput, Output, "run.read", safe=True)
+LIST_FILES: Final = Call(
+    "muster.svc.scheduler.files", ListFiles, ResultFiles, "run.read", safe=True
+)
+READ_FILE: Final = Call("muster.svc.scheduler.file", ReadFile, FilePart, "run.read", safe=True)
 SYNC: Final = Call("muster.svc.scheduler.sync", Sync, SyncAnswer, NODE)
 REPORT: Final = Call("muster.svc.scheduler.report", Report, Nothing, NODE)
 

@@ -20,7 +20,7 @@ from nats.aio.msg import Msg
 from muster.contracts.base import Answer, Ask, Call, Event, Fact
 from muster.contracts.errors import Malformed, MusterError, NoAnswer, TooLarge, Unavailable
 from muster.kit import durable, serve, wire
-from muster.kit.client import SLOWEST, Credentials, open_client
+from muster.kit.client import SLOWEST, AnswerLostError, Credentials, open_client
 from muster.kit.serve import Caller, answers
 
 __all__ = ["Bus", "Caller", "Raw", "answers", "connect"]
@@ -41,6 +41,10 @@ class Raw:
     def nobody(self) -> bool:
         """Whether this is the broker's word that nobody listens to what was sent."""
         return (self.headers or {}).get("Status") == "503" and not self.data
+
+
+class AnswerLost(NoAnswer):  # a refusal, named as the contracts name theirs
+    """The connection broke before the answer came."""
 
 
 class Bus:
@@ -79,11 +83,23 @@ class Bus:
         node: str = "",
         timeout: float = 5.0,  # noqa: ASYNC109
     ) -> Answer:
-        """Send *ask* and wait for its answer, or raise the error that it came back as."""
+        """Send *ask* and wait for its answer, or raise the error that it came back as.
+
+        When the connection breaks in between, a safe call is asked again within *timeout*.
+        """
         subject = f"{call.subject}.{node}" if node else call.subject
         headers = {wire.TICKET: ticket} if ticket else None
-        data = await self.request(subject, wire.pack(ask), headers=headers, timeout=timeout)
-        return wire.unpack(call.answer, data)
+        body = wire.pack(ask)
+        until = asyncio.get_running_loop().time() + timeout
+        while True:
+            left = max(0.001, until - asyncio.get_running_loop().time())
+            try:
+                data = await self.request(subject, body, headers=headers, timeout=left)
+            except AnswerLost:
+                if not call.safe:
+                    raise
+            else:
+                return wire.unpack(call.answer, data)
 
     async def request(
         self,
@@ -117,6 +133,8 @@ class Bus:
     def _trouble(self, error: nats.errors.Error, subject: str, waited: float) -> MusterError:
         if isinstance(error, nats.errors.MaxPayloadError):
             return TooLarge("it does not fit in one message")
+        if isinstance(error, AnswerLostError):
+            return AnswerLost(f"the connection was lost before {_service(subject)} had answered")
         if isinstance(error, nats.errors.TimeoutError) and self.connected:
             return NoAnswer(f"no answer from {_service(subject)} in {waited:g} s")
         return Unavailable(f"there is no connection to the bus: {error}")

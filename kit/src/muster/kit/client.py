@@ -34,12 +34,22 @@ class Credentials:
         return cls(lines[0].strip(), Key.from_seed(lines[-1].strip()))
 
 
+class AnswerLostError(Error):
+    """The connection broke between a request and its answer."""
+
+
 class EndlessClient(Client):
     """A client that reconnects after every error of the server.
 
     nats-py closes for good on errors such as "user authentication expired" or "revoked". An
     agent must outlive them: its rights may come back, or a new JWT may lie on its disk.
     """
+
+    def abandon(self) -> None:
+        """Fail the requests that wait for an answer: it was meant for a connection that is gone."""
+        for waiting in self._resp_map.values():
+            if not waiting.done():
+                waiting.set_exception(AnswerLostError("the connection was lost"))
 
     async def _process_err(self, err_msg: str) -> None:
         if "permissions violation" in err_msg.lower():
@@ -96,6 +106,10 @@ async def open_client(
     client = EndlessClient()
     complaints = Complaints(name)
 
+    async def lost() -> None:
+        client.abandon()
+        await complaints.lost()
+
     async def again() -> None:
         complaints.forget()
         log.info("%s: connected again", name, extra={"action": "bus_back"})
@@ -114,7 +128,7 @@ async def open_client(
         name=name,
         inbox_prefix=f"_INBOX_{name}",
         error_cb=complaints.error,
-        disconnected_cb=complaints.lost,
+        disconnected_cb=lost,
         reconnected_cb=again,
         reconnect_to_server_handler=backing_off(slowest),
         max_reconnect_attempts=-1,

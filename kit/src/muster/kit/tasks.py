@@ -3,10 +3,12 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Coroutine
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
 log = logging.getLogger(__name__)
+
+_AGAIN: Final = 1.0
 
 
 class Crew:
@@ -47,15 +49,19 @@ class Crew:
 
 @asynccontextmanager
 async def running(job: Coroutine[Any, Any, None], name: str) -> AsyncGenerator[asyncio.Task[None]]:
-    """Run *job* beside the block; it is cancelled, and waited for, when the block ends."""
+    """Run *job* beside the block; it is cancelled, and waited for, when the block ends.
+
+    It is cancelled again each second: `asyncio.wait_for` of Python 3.11, which nats-py uses, may
+    swallow a cancellation that comes together with what it waits for.
+    """
     task = asyncio.create_task(job, name=name)  # noqa: TID251
     task.add_done_callback(_complain)
     try:
         yield task
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await task
+        while not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=_AGAIN)
 
 
 def _complain(task: asyncio.Task[None]) -> None:

@@ -126,14 +126,9 @@ class World:
         """Return the world in the directory *keys*; what is missing is made."""
         private_dir(keys)
         world = cls(keys)
-        for name, kind in (
-            ("operator", "O"),
-            ("sys", "A"),
-            ("account", "A"),
-            ("node-signing", "A"),
-        ):
+        for name, kind in _KEYS.items():
             if not (keys / f"{name}.nk").exists():
-                write_private(keys / f"{name}.nk", Key.generate(kind).seed)  # type: ignore[arg-type]
+                write_private(keys / f"{name}.nk", Key.generate(kind).seed)
         if not (keys / "authority.key").exists():
             fresh = Ed25519PrivateKey.generate().private_bytes_raw()
             write_private(keys / "authority.key", natsjwt.text64(fresh))
