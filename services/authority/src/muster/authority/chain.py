@@ -14,9 +14,13 @@ from sqlalchemy import Connection, insert, select, update
 
 from muster.authority.tables import audit, state
 from muster.contracts.authority import AuditPage, AuditRecord, AuditVerdict, ListAudit
+from muster.kit import wire
+from muster.kit.text import clean
 
 GENESIS: Final = "0" * 64
 _PAGE: Final = 1000
+_ROOM: Final = 800_000
+"""Bytes of records in one answer."""
 
 
 def append(  # noqa: PLR0913
@@ -36,12 +40,12 @@ def append(  # noqa: PLR0913
     row: dict[str, Any] = {
         "seq": head.seq + 1,
         "at": now,
-        "who": who[:200],
+        "who": clean(who)[:200],
         "action": action,
         "nodes": list(nodes),
-        "result": result[:200],
-        "detail": detail[:4000],
-        "address": address[:200],
+        "result": clean(result)[:200],
+        "detail": clean(detail)[:4000],
+        "address": clean(address)[:200],
         "run": run,
     }
     row["hash"] = link(head.hash, row)
@@ -60,7 +64,7 @@ def link(previous: str, row: dict[str, Any]) -> str:
 
 
 def page(conn: Connection, ask: ListAudit) -> AuditPage:
-    """Return a page of records, newest first."""
+    """Return a page of records, newest first; it ends early if they would not fit in a message."""
     query = select(audit).order_by(audit.c.seq.desc()).limit(ask.limit + 1)
     if ask.before is not None:
         query = query.where(audit.c.seq < ask.before)
@@ -68,9 +72,15 @@ def page(conn: Connection, ask: ListAudit) -> AuditPage:
         query = query.where(audit.c.who == ask.who)
     if ask.action:
         query = query.where(audit.c.action.startswith(ask.action, autoescape=True))
-    rows = conn.execute(query).all()
-    items = [AuditRecord.model_validate(row._asdict()) for row in rows[: ask.limit]]
-    return AuditPage(items=items, next=items[-1].seq if len(rows) > ask.limit else None)
+    items: list[AuditRecord] = []
+    size = 0
+    for row in conn.execute(query):
+        record = AuditRecord.model_validate(row._asdict())
+        size += len(wire.pack(record))
+        if len(items) == ask.limit or (items and size > _ROOM):
+            return AuditPage(items=items, next=items[-1].seq)
+        items.append(record)
+    return AuditPage(items=items)
 
 
 def verify(conn: Connection) -> AuditVerdict:

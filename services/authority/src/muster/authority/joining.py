@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection
 
-from muster.authority import chain
-from muster.authority.part import Part, digest, new_secret
-from muster.authority.tables import join_tokens, nodes, state
+from muster.authority import chain, store
+from muster.authority.part import Part, Tools, digest, new_secret
 from muster.contracts.authority import (
     CREATE_JOIN_TOKEN,
     JOIN,
@@ -20,7 +20,6 @@ from muster.contracts.authority import (
     CreateJoinToken,
     Join,
     Joined,
-    JoinToken,
     JoinTokenCreated,
     JoinTokens,
     Renewed,
@@ -37,15 +36,26 @@ from muster.kit.bus import Caller, answers
 from muster.kit.files import write_private
 from muster.kit.identity import natsjwt, nkeys
 from muster.kit.identity.world import NODE_TEMPLATE
+from muster.kit.text import clean
 
 log = logging.getLogger(__name__)
 
 _PUSH: Final = "$SYS.REQ.CLAIMS.UPDATE"
+_EVERY: Final = 30.0
 _AGAIN: Final = "make another with: muster node token"
 
 
 class Joining(Part):
     """Who may be a node."""
+
+    def __init__(self, tools: Tools) -> None:
+        """Work with *tools*."""
+        super().__init__(tools)
+        self._pushing = asyncio.Lock()
+        self._pushed = ""
+        """The account that the broker is known to have."""
+        self._again = asyncio.Event()
+        tools.system.on_connect(self._reconnected)
 
     @answers(CREATE_JOIN_TOKEN)
     async def create_token(self, ask: CreateJoinToken, caller: Caller) -> JoinTokenCreated:
@@ -65,7 +75,7 @@ class Joining(Part):
         }
 
         def make(conn: Connection) -> None:
-            conn.execute(insert(join_tokens), row)
+            store.add_token(conn, row)
             detail = f"{row['id']} until {expires.isoformat(timespec='seconds')}"
             chain.append(
                 conn, caller.name, "join_token.create", now=now, detail=detail, address=_at(caller)
@@ -77,9 +87,7 @@ class Joining(Part):
     @answers(LIST_JOIN_TOKENS)
     async def tokens(self, ask: Nothing, caller: Caller) -> JoinTokens:  # noqa: ARG002
         """List the newest join tokens."""
-        query = select(join_tokens).order_by(join_tokens.c.id.desc()).limit(500)
-        rows = await self.tools.db.read(lambda conn: conn.execute(query).all())
-        return JoinTokens(items=[JoinToken.model_validate(row._asdict()) for row in rows])
+        return JoinTokens(items=await self.tools.db.read(store.tokens))
 
     @answers(REVOKE_JOIN_TOKEN)
     async def revoke_token(self, ask: RevokeJoinToken, caller: Caller) -> Nothing:
@@ -87,7 +95,7 @@ class Joining(Part):
         now = self.tools.now()
 
         def remove(conn: Connection) -> None:
-            if not conn.execute(delete(join_tokens).where(join_tokens.c.id == ask.id)).rowcount:
+            if not store.drop_token(conn, ask.id):
                 raise NotFound(f"no join token {ask.id}")
             chain.append(
                 conn, caller.name, "join_token.revoke", now=now, detail=ask.id, address=_at(caller)
@@ -117,27 +125,25 @@ class Joining(Part):
         )
 
     def _admit(self, conn: Connection, ask: Join, now: datetime) -> str:
-        mine = join_tokens.c.hash == digest(ask.secret)
-        token = conn.execute(select(join_tokens).where(mine).with_for_update()).first()
+        token = store.token(conn, digest(ask.secret))
         if token is None:
             raise NotFound(f"this join token is not known: {_AGAIN}")
         if token.used is not None:
             raise Conflict(f"this join token has been used: {_AGAIN}")
         if token.expires <= now:
             raise Expired(f"this join token has expired: {_AGAIN}")
-        known = select(nodes.c.id).where(nodes.c.public_key == ask.public_key)
-        if conn.execute(known).first():
+        if store.has_key(conn, ask.public_key):
             raise Conflict("a node with this key has joined before")
         node = new_node_id()
-        conn.execute(update(join_tokens).where(mine).values(used=now, node=node))
+        store.burn(conn, token.id, node, now)
         row = {
             "id": node,
             "public_key": ask.public_key,
-            "hostname": ask.hostname,
+            "hostname": clean(ask.hostname),
             "joined": now,
             "jwt_expires": self._until(now),
         }
-        conn.execute(insert(nodes), row)
+        store.add_node(conn, row)
         fact = NodeJoined(
             id=node,
             hostname=ask.hostname,
@@ -171,11 +177,10 @@ class Joining(Part):
         node, now = str(caller.node), self.tools.now()
 
         def extend(conn: Connection) -> Any:
-            row = conn.execute(select(nodes).where(nodes.c.id == node)).first()
+            row = store.node(conn, node)
             if row is None or row.revoked is not None:
                 raise Denied("this node has been revoked")
-            until = self._until(now)
-            conn.execute(update(nodes).where(nodes.c.id == node).values(jwt_expires=until))
+            store.extend(conn, node, self._until(now))
             return row
 
         row = await self.tools.db.write(extend)
@@ -191,11 +196,11 @@ class Joining(Part):
         now = self.tools.now()
 
         def shut_out(conn: Connection) -> None:
-            row = conn.execute(select(nodes).where(nodes.c.id == ask.node)).first()
+            row = store.node(conn, ask.node)
             if row is None:
                 raise NotFound(f"no node {ask.node}")
             if row.revoked is None:
-                conn.execute(update(nodes).where(nodes.c.id == ask.node).values(revoked=now))
+                store.revoke(conn, ask.node, now)
                 fact = NodeRevoked(id=ask.node, by=caller.name, reason=ask.reason, at=now)
                 outbox.put(conn, NODE_REVOKED, fact, ask.node)
                 chain.append(
@@ -208,39 +213,51 @@ class Joining(Part):
         return NOTHING
 
     async def push(self) -> None:
-        """Bring the broker's account in line with our revocations, if it is not."""
-        now = self.tools.now()
-        shut = select(nodes.c.public_key, nodes.c.revoked).where(
-            nodes.c.revoked.is_not(None), nodes.c.jwt_expires > now
-        )
-        rows = await self.tools.db.read(lambda conn: conn.execute(shut).all())
-        wanted = {row.public_key: int(row.revoked.timestamp()) + 1 for row in rows}
-        world = self.tools.world
-        has = natsjwt.claims(world.current_account_jwt())["nats"]
+        """Bring the broker's account in line with our revocations; one at a time.
+
+        Two at once could push the shorter list last, and let a revoked node in again.
+        """
+        async with self._pushing:
+            token = await self._account()
+            if token == self._pushed:
+                return
+            answer = await self.tools.system.request(_PUSH, token.encode(), timeout=5)
+            if b'"code":200' not in answer.replace(b" ", b""):
+                raise Unavailable(f"the broker did not take the revocation: {answer[:300]!r}")
+            self._pushed = token
+            log.info("the broker has the account", extra={"action": "push"})
+
+    async def _account(self) -> str:
+        """Return the account as it should be; it is in its file, so no restart forgets it."""
+        now, world = self.tools.now(), self.tools.world
+        shut = await self.tools.db.read(lambda conn: store.revoked(conn, now))
+        wanted = {key: int(since.timestamp()) + 1 for key, since in shut.items()}
+        token = world.current_account_jwt()
+        has = natsjwt.claims(token)["nats"]
         if has.get("revocations", {}) == wanted and _template(has) == NODE_TEMPLATE:
-            return
+            return token
         token = world.account_jwt(wanted)
-        write_private(world.account_file, token)  # first: a restart must not forget it
-        answer = await self.tools.system.request(_PUSH, token.encode(), timeout=5)
-        if b'"code":200' not in answer.replace(b" ", b""):
-            raise Unavailable(f"the broker did not take the revocation: {answer[:300]!r}")
-        log.info("revocations pushed: %d", len(wanted), extra={"action": "push"})
+        write_private(world.account_file, token)
+        return token
 
     async def push_forever(self) -> None:
         """Push what was written down but did not reach the broker; forget what has expired."""
-        pushed = ""
         while True:
+            self._again.clear()
             try:
                 await self.push()
-                current = self.tools.world.current_account_jwt()
-                if current != pushed:
-                    await self.tools.system.request(_PUSH, current.encode(), timeout=5)
-                    pushed = current
             except MusterError as error:
                 log.warning("the revocations are not with the broker yet: %s", error)
                 await asyncio.sleep(1)
             else:
-                await asyncio.sleep(30)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_EVERY):
+                        await self._again.wait()
+
+    async def _reconnected(self) -> None:
+        """Push again: this may be a broker that has lost its memory."""
+        self._pushed = ""
+        self._again.set()
 
     def _until(self, now: datetime) -> datetime:
         return now + timedelta(days=self.tools.settings.node_days)
@@ -252,8 +269,7 @@ class Joining(Part):
         return [natsjwt.text64(key) for key in self.tools.settings.public_keys()]
 
     async def _epoch(self) -> int:
-        query = select(state.c.epoch)
-        return int(await self.tools.db.read(lambda conn: conn.execute(query).scalar_one()))
+        return await self.tools.db.read(store.epoch)
 
 
 def _template(account: dict[str, Any]) -> Any:

@@ -5,12 +5,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection
 
-from muster.authority import chain, passwords
+from muster.authority import chain, passwords, store
 from muster.authority.part import Part, Tools, digest, new_secret
 from muster.authority.slowing import Slowing
-from muster.authority.tables import people, secrets
 from muster.contracts.authority import (
     CHANGE_PASSWORD,
     EXCHANGE,
@@ -20,6 +19,7 @@ from muster.contracts.authority import (
     Exchange,
     Granted,
     Login,
+    Origin,
     Person,
     Session,
     Ticket,
@@ -30,6 +30,7 @@ from muster.contracts.names import new_id
 from muster.kit.bus import Caller, answers
 from muster.kit.files import write_private
 from muster.kit.identity import tickets
+from muster.kit.text import clean
 
 PERMISSIONS: Final[dict[str, tuple[str, ...]]] = {"admin": ("*",)}
 """What each role may do."""
@@ -51,10 +52,10 @@ class People(Part):
     async def login(self, ask: Login, caller: Caller) -> Session:  # noqa: ARG002
         """Begin a session for a name and its password."""
         address = ask.origin.address
-        self._slowing.check(ask.name, address)
-        row = await self.tools.db.read(lambda conn: _person(conn, ask.name))
-        if not await passwords.fits(ask.password, row.password if row else None):
-            self._slowing.failed(ask.name, address)
+        self._slowing.attempt(ask.name, address)
+        row = await self.tools.db.read(lambda conn: store.person(conn, ask.name))
+        genuine = await passwords.fits(ask.password, row.password if row else None)
+        if row is None or not genuine:
             await self._note(ask.name, "login", "refused", address)
             raise Unauthenticated("name or password is wrong")
         self._slowing.succeeded(ask.name, address)
@@ -63,7 +64,10 @@ class People(Part):
         expires = now + timedelta(days=self.tools.settings.session_days)
 
         def begin(conn: Connection) -> None:
-            _insert_secret(conn, secret, "session", ask.name, now, expires, ask.origin)
+            current = store.person(conn, ask.name)
+            if current is None or current.password != row.password:  # changed in the meantime
+                raise Unauthenticated("name or password is wrong")
+            store.add_secret(conn, _secret(secret, "session", ask.name, now, expires, ask.origin))
             chain.append(conn, ask.name, "login", now=now, address=address)
 
         await self.tools.db.write(begin)
@@ -73,12 +77,11 @@ class People(Part):
     async def exchange(self, ask: Exchange, caller: Caller) -> Granted:  # noqa: ARG002
         """Give a short-lived ticket for a session or an API token."""
         now = self.tools.now()
-        found = await self.tools.db.read(lambda conn: _behind(conn, ask.secret))
+        found = await self.tools.db.read(lambda conn: store.behind(conn, digest(ask.secret)))
         if found is None or self._over(found, now):
             raise Unauthenticated("the session is over: log in again")
         if found.seen < now - _TOUCH:
-            touch = update(secrets).where(secrets.c.id == found.id).values(seen=now)
-            await self.tools.db.write(lambda conn: conn.execute(touch))
+            await self.tools.db.write(lambda conn: store.touch(conn, found.id, now))
         person = _view(found, found.kind)
         expires = min(found.expires, now + timedelta(seconds=self.tools.settings.ticket_seconds))
         ticket = Ticket(
@@ -93,9 +96,9 @@ class People(Part):
         now = self.tools.now()
 
         def end(conn: Connection) -> None:
-            found = _behind(conn, ask.secret)
+            found = store.behind(conn, digest(ask.secret))
             if found is not None and found.kind == "session":
-                conn.execute(delete(secrets).where(secrets.c.id == found.id))
+                store.end(conn, found.id)
                 chain.append(conn, found.person, "logout", now=now, address=ask.origin.address)
 
         await self.tools.db.write(end)
@@ -108,20 +111,17 @@ class People(Part):
         if ticket is None:
             raise Denied("this is for people")
         name, now = ticket.person.name, self.tools.now()
-        self._slowing.check(name, "password")
-        row = await self.tools.db.read(lambda conn: _person(conn, name))
+        self._slowing.attempt(name, "password")
+        row = await self.tools.db.read(lambda conn: store.person(conn, name))
         if not await passwords.fits(ask.old, row.password if row else None):
-            self._slowing.failed(name, "password")
             raise Denied("the old password is wrong")
+        self._slowing.succeeded(name, "password")
         if ask.old == ask.new:
             raise Denied("the new password must be another one")
         new = await passwords.hashed(ask.new)
 
         def change(conn: Connection) -> None:
-            mine = people.c.name == name
-            conn.execute(update(people).where(mine).values(password=new, must_change=False))
-            others = (secrets.c.person == name) & (secrets.c.kind == "session")
-            conn.execute(delete(secrets).where(others, secrets.c.id != ticket.session))
+            store.set_password(conn, name, new, ticket.session)
             address = ticket.origin.address
             chain.append(conn, name, "password.change", now=now, address=address)
 
@@ -143,7 +143,8 @@ class People(Part):
     async def ensure_admin(self) -> None:
         """At the first start: an administrator with a one-time password, and a local token."""
         now = self.tools.now()
-        if await self.tools.db.read(lambda conn: _person(conn, ADMIN)) is None:
+        admin = await self.tools.db.read(lambda conn: store.person(conn, ADMIN))
+        if admin is None:
             password = passwords.one_time()
             row = {
                 "name": ADMIN,
@@ -154,19 +155,21 @@ class People(Part):
             }
             write_private(self.first_login, json.dumps({"name": ADMIN, "password": password}))
             await self.tools.db.write(lambda conn: _first(conn, row, now))
+        elif not admin.must_change:
+            self.first_login.unlink(missing_ok=True)
         await self._ensure_token(now)
 
     async def _ensure_token(self, now: datetime) -> None:
         """The token in the file is good, or a new one is made."""
         if self.local_token.exists():
             secret = self.local_token.read_text().strip()
-            if await self.tools.db.read(lambda conn: _behind(conn, secret)):
+            if await self.tools.db.read(lambda conn: store.behind(conn, digest(secret))):
                 return
         secret = new_secret("mtok")
         expires = now + timedelta(days=_TOKEN_DAYS)
 
         def make(conn: Connection) -> None:
-            _insert_secret(conn, secret, "token", ADMIN, now, expires, None)
+            store.add_secret(conn, _secret(secret, "token", ADMIN, now, expires, Origin()))
             chain.append(conn, "@server", "token.create", now=now, detail="local administrator")
 
         await self.tools.db.write(make)
@@ -183,20 +186,6 @@ class People(Part):
         )
 
 
-def _person(conn: Connection, name: str) -> Any | None:
-    return conn.execute(select(people).where(people.c.name == name)).first()
-
-
-def _behind(conn: Connection, secret: str) -> Any | None:
-    """Return the session or token of *secret*, with its person."""
-    query = (
-        select(secrets, people.c.name, people.c.roles, people.c.must_change)
-        .join(people, people.c.name == secrets.c.person)
-        .where(secrets.c.hash == digest(secret))
-    )
-    return conn.execute(query).first()
-
-
 def _view(row: Any, kind: str) -> Person:
     """Return the person; who has not changed the one-time password may do only that."""
     locked = row.must_change and kind == "session"
@@ -204,31 +193,23 @@ def _view(row: Any, kind: str) -> Person:
     return Person(name=row.name, roles=row.roles, permissions=allowed, must_change_password=locked)
 
 
-def _insert_secret(  # noqa: PLR0913, PLR0917
-    conn: Connection,
-    secret: str,
-    kind: str,
-    person: str,
-    now: datetime,
-    expires: datetime,
-    origin: Any,
-) -> None:
-    conn.execute(
-        insert(secrets),
-        {
-            "id": new_id(now.timestamp()),
-            "hash": digest(secret),
-            "kind": kind,
-            "person": person,
-            "created": now,
-            "expires": expires,
-            "seen": now,
-            "address": origin.address if origin else "",
-            "agent": origin.agent if origin else "",
-        },
-    )
+def _secret(
+    secret: str, kind: str, person: str, now: datetime, expires: datetime, origin: Origin
+) -> dict[str, Any]:
+    """Return what is kept of a session or an API token."""
+    return {
+        "id": new_id(now.timestamp()),
+        "hash": digest(secret),
+        "kind": kind,
+        "person": person,
+        "created": now,
+        "expires": expires,
+        "seen": now,
+        "address": clean(origin.address)[:200],
+        "agent": clean(origin.agent)[:200],
+    }
 
 
 def _first(conn: Connection, row: dict[str, Any], now: datetime) -> None:
-    conn.execute(insert(people), row)
+    store.add_person(conn, row)
     chain.append(conn, "@server", "person.create", now=now, detail=row["name"])

@@ -4,13 +4,10 @@ It alone holds the keys: it logs people in, gives tickets, admits and revokes no
 commands, and writes all of that into an audit that cannot be changed unnoticed.
 """
 
-from sqlalchemy import Connection, insert, select
-
-from muster.authority import chain
+from muster.authority import chain, store
 from muster.authority.joining import Joining
 from muster.authority.people import People
 from muster.authority.signing import Signing
-from muster.authority.tables import state
 from muster.contracts.authority import (
     LIST_AUDIT,
     VERIFY_AUDIT,
@@ -27,7 +24,7 @@ class Authority(People, Joining, Signing):
 
     async def prepare(self) -> None:
         """Before the first question: the head of the audit, the first administrator."""
-        await self.tools.db.write(_begin)
+        await self.tools.db.write(store.begin)
         await self.ensure_admin()
 
     @answers(LIST_AUDIT)
@@ -39,8 +36,3 @@ class Authority(People, Joining, Signing):
     async def verify_audit(self, ask: Nothing, caller: Caller) -> AuditVerdict:  # noqa: ARG002
         """Say whether the audit is whole."""
         return await self.tools.db.read(chain.verify)
-
-
-def _begin(conn: Connection) -> None:
-    if conn.execute(select(state.c.id)).first() is None:
-        conn.execute(insert(state), {"id": 1, "seq": 0, "hash": chain.GENESIS, "epoch": 1})

@@ -4,11 +4,10 @@ import asyncio
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from muster.authority import chain
+from muster.authority import chain, store
 from muster.authority.part import Part
-from muster.authority.tables import nodes, state
 from muster.contracts.authority import SIGN, Sign, Signed
 from muster.contracts.errors import Denied, Malformed, NotFound
 from muster.contracts.names import new_id
@@ -54,13 +53,11 @@ class Signing(Part):
 
 def _record(conn: Connection, ask: Sign, caller: Caller, now: datetime) -> int:
     """Write the audit record, if every node may still be spoken to; returns the epoch."""
-    query = select(nodes.c.id).where(nodes.c.id.in_(ask.nodes), nodes.c.revoked.is_(None))
-    missing = set(ask.nodes) - set(conn.execute(query).scalars())
-    if missing:
+    if missing := store.missing(conn, ask.nodes):
         raise NotFound(f"unknown or revoked: {', '.join(sorted(missing)[:10])}")
     address = caller.ticket.origin.address if caller.ticket else ""
     chain.append(
         conn, caller.name, f"run.{ask.verb}", now=now, nodes=ask.nodes,
         detail=ask.summary, address=address, run=ask.run,
     )  # fmt: skip
-    return int(conn.execute(select(state.c.epoch)).scalar_one())
+    return store.epoch(conn)

@@ -1,0 +1,137 @@
+"""The authority's SQL: each function is a part of one transaction that the caller opens."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from muster.authority import chain
+from muster.authority.tables import join_tokens, nodes, people, secrets, state
+from muster.contracts.authority import JoinToken
+from muster.kit.text import clean
+
+_TOKENS = 500
+
+
+def begin(conn: Connection) -> None:
+    """Write the head of an empty audit, if there is none yet."""
+    if conn.execute(select(state.c.id)).first() is None:
+        conn.execute(insert(state), {"id": 1, "seq": 0, "hash": chain.GENESIS, "epoch": 1})
+
+
+def epoch(conn: Connection) -> int:
+    """Return the epoch that commands are signed in."""
+    return int(conn.execute(select(state.c.epoch)).scalar_one())
+
+
+def person(conn: Connection, name: str) -> Any | None:
+    """Return a person; *name* may be anything that a stranger has typed."""
+    return conn.execute(select(people).where(people.c.name == clean(name))).first()
+
+
+def add_person(conn: Connection, row: dict[str, Any]) -> None:
+    """Keep a new person."""
+    conn.execute(insert(people), row)
+
+
+def set_password(conn: Connection, name: str, hash_: str, session: str) -> None:
+    """Give a person another password, and end all other sessions."""
+    conn.execute(
+        update(people).where(people.c.name == name).values(password=hash_, must_change=False)
+    )
+    mine = (secrets.c.person == name) & (secrets.c.kind == "session")
+    conn.execute(delete(secrets).where(mine, secrets.c.id != session))
+
+
+def add_secret(conn: Connection, row: dict[str, Any]) -> None:
+    """Keep a session or an API token; those that have expired go."""
+    conn.execute(delete(secrets).where(secrets.c.expires <= row["created"]))
+    conn.execute(insert(secrets), row)
+
+
+def behind(conn: Connection, hash_: str) -> Any | None:
+    """Return the session or token whose secret has this hash, with its person."""
+    query = (
+        select(secrets, people.c.name, people.c.roles, people.c.must_change)
+        .join(people, people.c.name == secrets.c.person)
+        .where(secrets.c.hash == hash_)
+    )
+    return conn.execute(query).first()
+
+
+def touch(conn: Connection, secret: str, now: datetime) -> None:
+    """Note that a session is in use."""
+    conn.execute(update(secrets).where(secrets.c.id == secret).values(seen=now))
+
+
+def end(conn: Connection, secret: str) -> None:
+    """End a session."""
+    conn.execute(delete(secrets).where(secrets.c.id == secret))
+
+
+def add_token(conn: Connection, row: dict[str, Any]) -> None:
+    """Keep a join token."""
+    conn.execute(insert(join_tokens), row)
+
+
+def tokens(conn: Connection) -> list[JoinToken]:
+    """Return the newest join tokens."""
+    rows = conn.execute(select(join_tokens).order_by(join_tokens.c.id.desc()).limit(_TOKENS))
+    return [JoinToken.model_validate(row._asdict()) for row in rows]
+
+
+def drop_token(conn: Connection, token: str) -> bool:
+    """Delete a join token; returns whether there was one."""
+    return bool(conn.execute(delete(join_tokens).where(join_tokens.c.id == token)).rowcount)
+
+
+def token(conn: Connection, hash_: str) -> Any | None:
+    """Return the join token whose secret has this hash."""
+    return conn.execute(select(join_tokens).where(join_tokens.c.hash == hash_)).first()
+
+
+def burn(conn: Connection, token: str, node: str, now: datetime) -> None:
+    """Note that a join token has been used."""
+    conn.execute(update(join_tokens).where(join_tokens.c.id == token).values(used=now, node=node))
+
+
+def has_key(conn: Connection, public_key: str) -> bool:
+    """Whether some node, revoked or not, has this key."""
+    query = select(nodes.c.id).where(nodes.c.public_key == public_key)
+    return conn.execute(query).first() is not None
+
+
+def add_node(conn: Connection, row: dict[str, Any]) -> None:
+    """Keep a new node."""
+    conn.execute(insert(nodes), row)
+
+
+def node(conn: Connection, node: str) -> Any | None:
+    """Return a node."""
+    return conn.execute(select(nodes).where(nodes.c.id == node)).first()
+
+
+def extend(conn: Connection, node: str, until: datetime) -> None:
+    """Note how long a node's newest credentials are good for."""
+    conn.execute(update(nodes).where(nodes.c.id == node).values(jwt_expires=until))
+
+
+def revoke(conn: Connection, node: str, now: datetime) -> None:
+    """Note that a node is shut out."""
+    conn.execute(update(nodes).where(nodes.c.id == node).values(revoked=now))
+
+
+def revoked(conn: Connection, now: datetime) -> dict[str, datetime]:
+    """Return the keys of revoked nodes whose credentials have not expired, and since when."""
+    shut = select(nodes.c.public_key, nodes.c.revoked).where(
+        nodes.c.revoked.is_not(None), nodes.c.jwt_expires > now
+    )
+    return {row.public_key: row.revoked for row in conn.execute(shut)}
+
+
+def missing(conn: Connection, wanted: Iterable[str]) -> set[str]:
+    """Return those of *wanted* that are no nodes, or revoked."""
+    some = set(wanted)
+    query = select(nodes.c.id).where(nodes.c.id.in_(some), nodes.c.revoked.is_(None))
+    return some - set(conn.execute(query).scalars())
