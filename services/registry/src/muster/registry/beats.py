@@ -6,11 +6,14 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
-from muster.contracts.errors import MusterError
+from sqlalchemy import Connection
+
+from muster.contracts.errors import MusterError, TooLarge
 from muster.contracts.nodes import Heartbeat, NodeState
 from muster.kit import wire
 from muster.kit.bus import Raw
 from muster.kit.sql import Database
+from muster.kit.text import clean
 from muster.registry import store
 from muster.registry.picture import Entry, Picture
 from muster.registry.settings import Settings
@@ -18,6 +21,8 @@ from muster.registry.settings import Settings
 log = logging.getLogger(__name__)
 
 _FLUSH: Final = 5.0
+_MOST: Final = 20_000
+_LARGEST: Final = 256 * 1024
 _PRUNE: Final = 300.0
 _LEAST: Final = 1.0
 """Seconds between two heartbeats that are taken from one node: a flood is dropped unread."""
@@ -43,6 +48,8 @@ class Beats:
             return None
         entry.accepted = now
         try:
+            if len(message.data) > _LARGEST:
+                raise TooLarge(f"{len(message.data)} bytes")
             beat = wire.unpack(Heartbeat, message.data)
         except MusterError as error:
             log.warning("%s: heartbeat dropped: %s", entry.id, error)
@@ -50,7 +57,8 @@ class Beats:
         at = datetime.now(UTC)
         entry.seen = entry.metrics_at = at
         entry.skew = round((beat.at - at).total_seconds(), 3)
-        entry.version, entry.trouble, entry.metrics = beat.version, beat.trouble, beat.metrics
+        entry.version, entry.trouble = clean(beat.version), clean(beat.trouble)[:1000]
+        entry.metrics = beat.metrics
         self._picture.changed(entry)
         self._fresh.append((entry.id, at.timestamp(), store.pack_sample(beat.metrics)))
         self.dirty.add(entry.id)
@@ -68,6 +76,8 @@ class Beats:
                     pruned = time.monotonic()
             except MusterError as error:
                 log.warning("metrics could not be kept: %s", error)
+            except Exception:  # the next ones may be kept: this loop must not end
+                log.exception("metrics could not be kept")
 
     async def _prune(self) -> None:
         oldest = time.time() - self._settings.history_hours * 3600
@@ -78,9 +88,14 @@ class Beats:
         fresh, self._fresh = self._fresh, []
         dirty, self.dirty = self.dirty, set()
         entries = [self._picture.by_id[node] for node in dirty]
+
+        def keep(conn: Connection) -> None:
+            store.put_samples(conn, fresh)
+            store.keep(conn, entries)
+
         try:
-            await self._db.write(lambda conn: store.put_samples(conn, fresh))
-            await self._db.write(lambda conn: store.save(conn, entries))
+            await self._db.write(keep)
         except MusterError:
             self.dirty |= dirty
+            self._fresh = (fresh + self._fresh)[-_MOST:]
             raise

@@ -8,7 +8,7 @@ import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from muster.contracts.errors import Malformed, NotFound
 from muster.contracts.names import new_id
@@ -18,13 +18,18 @@ from muster.contracts.nodes import (
     ListNodes,
     Metrics,
     Node,
+    NodeChanges,
     NodePage,
     NodeState,
     Resolved,
     Target,
     Targets,
 )
+from muster.kit import wire
 from muster.registry.naming import complaint
+
+ROOM: Final = 800_000
+"""Bytes of nodes or samples in one message, which may have 1 MiB."""
 
 
 @dataclass(slots=True)
@@ -158,26 +163,48 @@ class Picture:
         )
 
     def page(self, ask: ListNodes) -> NodePage:
-        """Return a page of nodes, ordered by name; the cursor is the last name of the page."""
+        """Return a page of nodes, ordered by name; the cursor is the last name of the page.
+
+        It ends early if more nodes would not fit in a message.
+        """
         start = bisect.bisect_right(self._names, ask.cursor) if ask.cursor else 0
         query = ask.query.casefold()
         items: list[Node] = []
+        room = ROOM
         for name in self._names[start:]:
             entry = self.by_name[name]
             if not _wanted(entry, ask.state, query):
                 continue
-            if len(items) == ask.limit:
+            view = entry.view(brief=ask.brief)
+            room -= size(view)
+            if len(items) == ask.limit or (items and room < 0):
                 return NodePage.model_construct(items=items, next=items[-1].name)
-            items.append(entry.view(brief=ask.brief))
+            items.append(view)
         return NodePage.model_construct(items=items, next="")
 
-    def since(self, after: int) -> list[Entry]:
-        """Return the nodes that changed after a number, oldest change first."""
-        if after >= self.seq:
-            return []
+    def since(self, after: int, limit: int) -> Iterator[NodeChanges]:
+        """Yield what changed after a number, oldest change first, in parts that fit in messages.
+
+        All parts are of one moment: nothing may change while they are being made.
+        """
         found = [entry for entry in self.by_id.values() if entry.seq > after]
         found.sort(key=lambda entry: entry.seq)
-        return found
+        items: list[Node] = []
+        room = ROOM
+        for entry in found:
+            view = entry.view(brief=True)
+            room -= size(view)
+            if items and (len(items) == limit or room < 0):
+                yield self._changes(items, more=True)
+                items, room = [], ROOM - size(view)
+            items.append(view)
+        if items:
+            yield self._changes(items, more=False)
+
+    def _changes(self, items: list[Node], *, more: bool) -> NodeChanges:
+        return NodeChanges.model_construct(
+            epoch=self.epoch, seq=items[-1].seq, items=items, more=more, reset=False
+        )
 
     def stats(self) -> FleetStats:
         """Return the fleet in numbers; revoked nodes are not of the fleet any more."""
@@ -191,6 +218,11 @@ class Picture:
             new=count[NodeState.NEW],
             revoked=count[NodeState.REVOKED],
         )
+
+
+def size(node: Node) -> int:
+    """Return how many bytes a node takes in a message."""
+    return len(wire.pack(node)) + 1
 
 
 def _gone(entry: Entry) -> bool:

@@ -13,6 +13,7 @@ Connection = tuple[str, int]
 """A server's id and the client id that it gave."""
 
 NEVER: Final = float("-inf")
+_REMEMBERED: Final = 20_000
 
 
 class Change(NamedTuple):
@@ -26,7 +27,8 @@ class Change(NamedTuple):
 @dataclass(slots=True)
 class _Seen:
     online: bool = False
-    open: set[Connection] = field(default_factory=set)
+    open: dict[Connection, int] = field(default_factory=dict)
+    """Connections, and at which tick they were told of."""
     visible: bool = False
     """The broker has shown a connection of it: heartbeats alone prove nothing any more."""
     beat: float = NEVER
@@ -39,6 +41,9 @@ class Presence:
         """Nodes that cannot be seen are offline after *silence* seconds without a heartbeat."""
         self._silence = silence
         self._seen: dict[str, _Seen] = {}
+        self._closed: dict[Connection, None] = {}
+        """The last ones that have closed: whatever says later that they are open is older."""
+        self._ticks = 0
 
     def online(self, key: str) -> bool:
         """Whether *key* is there."""
@@ -47,14 +52,20 @@ class Presence:
     def connected(self, key: str, connection: Connection) -> list[Change]:
         """Take that a connection has been opened."""
         seen = self._seen.setdefault(key, _Seen())
-        seen.open.add(connection)
         seen.visible = True
+        if connection in self._closed:
+            return []
+        self._ticks += 1
+        seen.open[connection] = self._ticks
         return self._turn(key, seen, online=True)
 
     def disconnected(self, key: str, connection: Connection, reason: str) -> list[Change]:
         """Take that a connection has been closed."""
         seen = self._seen.setdefault(key, _Seen())
-        seen.open.discard(connection)
+        seen.open.pop(connection, None)
+        self._closed[connection] = None
+        if len(self._closed) > _REMEMBERED:
+            del self._closed[next(iter(self._closed))]
         return [] if seen.open else self._turn(key, seen, online=False, reason=reason)
 
     def heartbeat(self, key: str, now: float) -> list[Change]:
@@ -63,20 +74,29 @@ class Presence:
         seen.beat = now
         return [] if seen.visible else self._turn(key, seen, online=True)
 
-    def reconcile(self, live: Iterable[tuple[str, Connection]]) -> list[Change]:
-        """Take the broker's whole list of open connections."""
-        open_now: dict[str, set[Connection]] = {}
+    def now(self) -> int:
+        """Return the tick at which the reading of a list begins, for `reconcile`."""
+        return self._ticks
+
+    def reconcile(self, live: Iterable[tuple[str, Connection]], since: int) -> list[Change]:
+        """Take the broker's whole list of open connections, whose reading began at *since*.
+
+        What was told while the list was being read is newer than the list.
+        """
+        open_now: dict[str, dict[Connection, int]] = {}
         for key, connection in live:
-            open_now.setdefault(key, set()).add(connection)
+            if connection not in self._closed:
+                open_now.setdefault(key, {})[connection] = since
+        for key in open_now:
+            self._seen.setdefault(key, _Seen()).visible = True
         changes: list[Change] = []
-        for key, connections in open_now.items():
-            seen = self._seen.setdefault(key, _Seen())
-            seen.open, seen.visible = connections, True
-            changes += self._turn(key, seen, online=True)
         for key, seen in self._seen.items():
-            if seen.visible and key not in open_now:
-                seen.open = set()
-                changes += self._turn(key, seen, online=False, reason="no connection")
+            newer = {one: tick for one, tick in seen.open.items() if tick > since}
+            seen.open = open_now.get(key, {}) | newer
+            if seen.visible:
+                there = bool(seen.open)
+                reason = "" if there else "no connection"
+                changes += self._turn(key, seen, online=there, reason=reason)
         return changes
 
     def silent(self, now: float) -> list[Change]:

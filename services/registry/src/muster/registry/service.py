@@ -2,19 +2,25 @@
 
 import asyncio
 import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy import Connection
 
 from muster.contracts.base import NOTHING, Nothing
-from muster.contracts.errors import Conflict, Malformed
+from muster.contracts.errors import Conflict, Malformed, NotFound
 from muster.contracts.names import to_node_name
 from muster.contracts.nodes import (
     FIND_NODE,
     FLEET_STATS,
     GROUP_NODE,
+    HEARTBEAT,
     LIST_NODES,
+    NODE_JOINED,
+    NODE_REVOKED,
     NODES_CHANGED,
     NODES_SINCE,
     READ_METRICS,
@@ -44,17 +50,21 @@ from muster.contracts.nodes import (
 from muster.kit import outbox
 from muster.kit.bus import Bus, Caller, Raw, answers
 from muster.kit.sql import Database
+from muster.kit.tasks import running
+from muster.kit.text import clean
 from muster.registry import store
 from muster.registry.beats import Beats
 from muster.registry.naming import unique
 from muster.registry.picture import Entry, Picture
 from muster.registry.presence import Change, Presence
 from muster.registry.settings import Settings
+from muster.registry.watching import Watch, account_of
 
 log = logging.getLogger(__name__)
 
 _TELL: Final = 0.25
 _PER_MESSAGE: Final = 100
+_POINTS: Final = 2000
 
 
 class Registry:
@@ -64,14 +74,38 @@ class Registry:
         """Keep nodes in *db*, tell over *bus* what changes."""
         self._bus = bus
         self._db = db
+        self._settings = settings
         self.picture = Picture()
         self.presence = Presence(settings.silence)
         self.beats = Beats(db, self.picture, settings)
+        self._changing = asyncio.Lock()
 
     async def load(self) -> None:
         """Read what the database knows; who is there is found out afterwards."""
         for entry in await self._db.read(store.load):
             self.picture.add(entry)
+
+    @asynccontextmanager
+    async def living(self, system: Bus) -> AsyncGenerator[None]:
+        """Hear everything that is about nodes, beside the block; *system* sees connections."""
+        bus, settings = self._bus, self._settings
+        account = account_of(settings.creds_of("registry"))
+        watch = Watch(system, account, self.presence, self.turned, settings.settling)
+        async with (
+            watch.hearing(),
+            bus.hearing(HEARTBEAT.everything, self.heard),
+            bus.consuming(NODE_JOINED, self.joined, durable="registry_joined"),
+            bus.consuming(NODE_REVOKED, self.revoked, durable="registry_revoked"),
+            running(self.beats.keep_forever(), "keeping metrics"),
+        ):
+            await watch.reconcile()
+            self.settle()
+            async with (
+                running(watch.reconcile_forever(), "reconciling"),
+                running(self.tell_forever(), "telling"),
+            ):
+                yield
+            await self.beats.flush()
 
     @answers(LIST_NODES)
     async def page(self, ask: ListNodes, caller: Caller) -> NodePage:  # noqa: ARG002
@@ -83,8 +117,8 @@ class Registry:
         """Return the nodes that changed after a sequence number."""
         if ask.epoch != self.picture.epoch:
             return NodeChanges(epoch=self.picture.epoch, seq=self.picture.seq, reset=True)
-        found = self.picture.since(ask.after)
-        return self._changes(found[: ask.limit], more=len(found) > ask.limit)
+        nothing = NodeChanges(epoch=self.picture.epoch, seq=self.picture.seq)
+        return next(self.picture.since(ask.after, ask.limit), nothing)
 
     @answers(FIND_NODE)
     async def find(self, ask: FindNode, caller: Caller) -> Node:  # noqa: ARG002
@@ -101,26 +135,35 @@ class Registry:
         """Give a node another name."""
         entry = self.picture.find(ask.node)
         if ask.name != entry.name:
-            if ask.name in self.picture.by_name or ask.name in self.picture.by_id:
-                raise Conflict(f"the name {ask.name} is taken")
-            await self._db.write(lambda conn: store.rename(conn, entry.id, ask.name))
-            self.picture.rename(entry, ask.name)
+            async with self._changing:
+                if ask.name in self.picture.by_name or ask.name in self.picture.by_id:
+                    raise Conflict(f"the name {ask.name} is taken")
+                await self._db.write(lambda conn: store.change(conn, entry.id, name=ask.name))
+                self.picture.rename(entry, ask.name)
         return entry.view()
 
     @answers(TAG_NODE)
     async def tag(self, ask: TagNode, caller: Caller) -> Node:  # noqa: ARG002
         """Set and remove tags."""
         entry = self.picture.find(ask.node)
-        kept = {key: value for key, value in entry.tags.items() if key not in ask.remove}
-        entry.tags = dict(sorted({**kept, **ask.put}.items()))
-        return await self._saved(entry)
+        async with self._changing:
+            kept = {key: value for key, value in entry.tags.items() if key not in ask.remove}
+            tags = dict(sorted({**kept, **ask.put}.items()))
+            await self._db.write(lambda conn: store.change(conn, entry.id, tags=tags))
+            entry.tags = tags
+            self.picture.changed(entry)
+        return entry.view()
 
     @answers(GROUP_NODE)
     async def group(self, ask: GroupNode, caller: Caller) -> Node:  # noqa: ARG002
         """Add to groups and take out of groups."""
         entry = self.picture.find(ask.node)
-        entry.groups = sorted((set(entry.groups) | set(ask.add)) - set(ask.remove))
-        return await self._saved(entry)
+        async with self._changing:
+            groups = sorted((set(entry.groups) | set(ask.add)) - set(ask.remove))
+            await self._db.write(lambda conn: store.change(conn, entry.id, groups=groups))
+            entry.groups = groups
+            self.picture.changed(entry)
+        return entry.view()
 
     @answers(READ_METRICS)
     async def metrics(self, ask: ReadMetrics, caller: Caller) -> History:  # noqa: ARG002
@@ -129,7 +172,7 @@ class Registry:
             raise Malformed("the end must be after the start")
         entry = self.picture.find(ask.node)
         start, end = ask.start.timestamp(), ask.end.timestamp()
-        points = min(ask.points, 600)  # what fits in one message
+        points = min(ask.points, _POINTS)
         items = await self._db.read(
             lambda conn: store.read_samples(conn, entry.id, start, end, points)
         )
@@ -143,9 +186,14 @@ class Registry:
     @answers(REPORT_INVENTORY)
     async def inventory(self, ask: Inventory, caller: Caller) -> Nothing:
         """Take what a node tells of itself."""
-        entry = self.picture.find(str(caller.node))
-        entry.inventory = ask
-        await self._saved(entry)
+        entry = self.picture.by_id.get(str(caller.node))
+        if entry is None:
+            raise NotFound("this node is not known yet")
+        if ask != entry.inventory:
+            text = store.pack_inventory(ask)
+            await self._db.write(lambda conn: store.change(conn, entry.id, inventory=text))
+            entry.inventory = ask
+            self.picture.changed(entry)
         return NOTHING
 
     async def joined(self, fact: NodeJoined, msg_id: str) -> None:
@@ -166,7 +214,7 @@ class Registry:
                 groups=sorted(fact.groups),
                 tags=dict(fact.tags),
             )
-            store.save(conn, [entry])
+            store.add(conn, entry)
             return entry
 
         entry = await self._db.write(keep)
@@ -178,14 +226,15 @@ class Registry:
     async def revoked(self, fact: NodeRevoked, msg_id: str) -> None:
         """Take a node out of the fleet; its history stays."""
         entry = self.picture.by_id.get(fact.id)
-        if entry is None:
-            return
+        if entry is None:  # the two facts come by different consumers: this one comes again
+            raise NotFound(f"{fact.id} has not joined yet")
         entry.state, entry.state_since = NodeState.REVOKED, fact.at
-        entry.reason = f"revoked by {fact.by}" + (f": {fact.reason}" if fact.reason else "")
+        reason = f"revoked by {fact.by}" + (f": {fact.reason}" if fact.reason else "")
+        entry.reason = clean(reason)[:1000]
 
         def keep(conn: Connection) -> None:
             if outbox.first_time(conn, "registry_revoked", msg_id):
-                store.save(conn, [entry])
+                store.keep(conn, [entry])
 
         await self._db.write(keep)
         self.presence.forget(entry.public_key)
@@ -224,30 +273,12 @@ class Registry:
     async def tell_forever(self) -> None:
         """Tell what has changed, at most four times a second; drop who is silent."""
         told = self.picture.seq
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_TELL)
-            self.turned(self.presence.silent(loop.time()))
-            found = self.picture.since(told)
-            for start in range(0, len(found), _PER_MESSAGE):
-                part = found[start : start + _PER_MESSAGE]
-                more = start + _PER_MESSAGE < len(found)
+            self.turned(self.presence.silent(time.monotonic()))
+            for part in list(self.picture.since(told, _PER_MESSAGE)):  # before anything changes
+                told = part.seq
                 try:
-                    await self._bus.tell(NODES_CHANGED, self._changes(part, more=more))
+                    await self._bus.tell(NODES_CHANGED, part)
                 except Exception:  # lossy: whoever misses it asks what has changed since
                     log.exception("changes could not be told")
-            told = found[-1].seq if found else told
-
-    def _changes(self, entries: list[Entry], *, more: bool) -> NodeChanges:
-        return NodeChanges.model_construct(
-            epoch=self.picture.epoch,
-            seq=entries[-1].seq if entries else self.picture.seq,
-            items=[entry.view(brief=True) for entry in entries],
-            more=more,
-            reset=False,
-        )
-
-    async def _saved(self, entry: Entry) -> Node:
-        await self._db.write(lambda conn: store.save(conn, [entry]))
-        self.picture.changed(entry)
-        return entry.view()

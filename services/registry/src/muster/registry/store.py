@@ -1,17 +1,28 @@
 """The registry's SQL: each function is a part of one transaction that the caller opens."""
 
+import logging
 import zlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 
+from muster.contracts.base import Message
+from muster.contracts.errors import Conflict, Malformed
 from muster.contracts.nodes import Inventory, Metrics, NodeState, Sample
 from muster.kit import wire
-from muster.registry.picture import Entry
+from muster.registry.picture import ROOM, Entry
 from muster.registry.tables import nodes, samples
+
+log = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=Message)
+
+_AROUND: Final = 70
+"""Bytes that a sample takes beside its metrics."""
 
 
 def load(conn: Connection) -> list[Entry]:
@@ -32,8 +43,8 @@ def _entry(row: Any) -> Entry:
         seen=row.seen,
         reason=row.reason,
         version=row.version,
-        inventory=wire.unpack(Inventory, row.inventory.encode()) if row.inventory else None,
-        metrics=wire.unpack(Metrics, row.metrics.encode()) if row.metrics else None,
+        inventory=_read(Inventory, row.inventory),
+        metrics=_read(Metrics, row.metrics),
         metrics_at=row.metrics_at,
     )
 
@@ -48,47 +59,70 @@ def known(conn: Connection, node: str) -> bool:
     return conn.execute(select(nodes.c.id).where(nodes.c.id == node)).first() is not None
 
 
-def save(conn: Connection, entries: Iterable[Entry]) -> None:
-    """Write what changed of known nodes, or keep new ones."""
-    rows = [row_of(entry) for entry in entries]
-    if not rows:
-        return
-    make = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
-    statement = make(nodes)
-    values = {name: statement.excluded[name] for name in rows[0] if name != "id"}
-    conn.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values), rows)
+def _read(kind: type[M], text: str | None) -> M | None:
+    """Return what was kept; what cannot be read is told anew by the node, and stops nobody."""
+    if text is None:
+        return None
+    try:
+        return wire.unpack(kind, text.encode())
+    except Malformed as error:
+        log.warning("what was kept cannot be read: %s", error)
+        return None
 
 
-def row_of(entry: Entry) -> dict[str, Any]:
-    """Return what the database keeps of a node."""
-    return {
+def add(conn: Connection, entry: Entry) -> None:
+    """Keep a new node."""
+    fixed = {
         "id": entry.id,
         "name": entry.name,
         "public_key": entry.public_key,
         "groups": entry.groups,
         "tags": entry.tags,
         "joined": entry.joined,
+    }
+    conn.execute(insert(nodes), {**fixed, **_moving(entry)})
+
+
+def change(conn: Connection, node: str, **values: Any) -> None:
+    """Write some columns of a node, and no others; a name that is taken is a `Conflict`."""
+    try:
+        conn.execute(update(nodes).where(nodes.c.id == node).values(**values))
+    except IntegrityError as error:
+        raise Conflict("the name is taken") from error
+
+
+def keep(conn: Connection, entries: Iterable[Entry]) -> None:
+    """Write how nodes are; what people and joining decide is not touched."""
+    rows = [{"node": entry.id, **_moving(entry)} for entry in entries]
+    if rows:
+        conn.execute(update(nodes).where(nodes.c.id == bindparam("node")), rows)
+
+
+def _moving(entry: Entry) -> dict[str, Any]:
+    """Return what changes by itself."""
+    return {
         "state": entry.state.value,
         "state_since": entry.state_since,
         "seen": entry.seen,
         "reason": entry.reason,
         "version": entry.version,
-        "inventory": wire.pack(entry.inventory).decode() if entry.inventory else None,
         "metrics": wire.pack(entry.metrics).decode() if entry.metrics else None,
         "metrics_at": entry.metrics_at,
     }
 
 
-def rename(conn: Connection, node: str, name: str) -> None:
-    """Write a new name; it is unique, so a clash raises."""
-    conn.execute(update(nodes).where(nodes.c.id == node).values(name=name))
+def pack_inventory(inventory: Inventory) -> str:
+    """Return an inventory as it is kept."""
+    return wire.pack(inventory).decode()
 
 
 def put_samples(conn: Connection, rows: Sequence[tuple[str, float, bytes]]) -> None:
     """Keep samples: (node, Unix time, packed metrics)."""
     if rows:
+        make = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
         conn.execute(
-            insert(samples), [{"node": node, "at": at, "data": data} for node, at, data in rows]
+            make(samples).on_conflict_do_nothing(),
+            [{"node": node, "at": at, "data": data} for node, at, data in rows],
         )
 
 
@@ -105,23 +139,26 @@ def prune(conn: Connection, before: float) -> int:
 def read_samples(
     conn: Connection, node: str, start: float, end: float, points: int
 ) -> list[Sample]:
-    """Return at most *points* samples: the last of each of as many equal spans of time."""
-    where = (samples.c.node == node, samples.c.at >= start, samples.c.at <= end)
-    count = conn.execute(select(func.count()).where(*where)).scalar_one()
-    query = select(samples.c.at, samples.c.data).where(*where).order_by(samples.c.at)
-    if count > points:
+    """Return at most *points* samples: the last of each of as many equal spans of time.
+
+    They are fewer if so many would not fit in a message.
+    """
+    mine = (samples.c.node == node, samples.c.at >= start, samples.c.at <= end)
+    times = conn.execute(select(samples.c.at).where(*mine).order_by(samples.c.at)).scalars().all()
+    if len(times) > points:
         span = max((end - start) / points, 1e-6)
-        times = conn.execute(select(samples.c.at).where(*where).order_by(samples.c.at)).scalars()
-        last = {int((at - start) / span): at for at in times}
-        chosen = sorted(last.values())[-points:]
-        wanted = set(chosen)
-        rows = [row for row in conn.execute(query) if row.at in wanted]
-    else:
-        rows = list(conn.execute(query))
+        times = list({int((at - start) / span): at for at in times}.values())[-points:]
+    chosen = select(samples.c.at, samples.c.data).where(
+        samples.c.node == node, samples.c.at.in_(times)
+    )
+    rows = [
+        (row.at, zlib.decompress(row.data)) for row in conn.execute(chosen.order_by(samples.c.at))
+    ]
+    step = -(-sum(len(data) + _AROUND for _, data in rows) // ROOM) or 1
+    rows = rows[::-step][::-1]
+    found = ((at, _read(Metrics, data.decode())) for at, data in rows)
     return [
-        Sample(
-            at=datetime.fromtimestamp(row.at, UTC),
-            metrics=wire.unpack(Metrics, zlib.decompress(row.data)),
-        )
-        for row in rows
+        Sample(at=datetime.fromtimestamp(at, UTC), metrics=metrics)
+        for at, metrics in found
+        if metrics
     ]

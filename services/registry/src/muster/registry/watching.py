@@ -3,11 +3,12 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from muster.contracts.errors import MusterError
+from muster.contracts.errors import MusterError, Unavailable
 from muster.kit.bus import Bus, Raw
 from muster.kit.client import Credentials
 from muster.kit.identity import natsjwt
@@ -16,6 +17,7 @@ from muster.registry.presence import Change, Connection, Presence
 log = logging.getLogger(__name__)
 
 _PAGE: Final = 256
+_OVERLAP: Final = 32
 _EVERY: Final = 60.0
 
 
@@ -39,12 +41,6 @@ class Watch:
         self._again = asyncio.Event()
         system.on_connect(self._reconnected)
 
-    @property
-    def subjects(self) -> tuple[str, str]:
-        """The broker's events about connections."""
-        base = f"$SYS.ACCOUNT.{self._account}"
-        return f"{base}.CONNECT", f"{base}.DISCONNECT"
-
     async def connected(self, message: Raw) -> None:
         """Take that somebody has connected."""
         key, connection, _ = _read(message.data)
@@ -56,6 +52,16 @@ class Watch:
         key, connection, reason = _read(message.data)
         if key:
             self._tell(self._presence.disconnected(key, connection, reason))
+
+    @asynccontextmanager
+    async def hearing(self) -> AsyncGenerator[None]:
+        """Hear who comes and goes, beside the block."""
+        base = f"$SYS.ACCOUNT.{self._account}"
+        async with (
+            self._system.hearing(f"{base}.CONNECT", self.connected),
+            self._system.hearing(f"{base}.DISCONNECT", self.disconnected),
+        ):
+            yield
 
     async def _reconnected(self) -> None:
         self._again.set()
@@ -78,20 +84,38 @@ class Watch:
                 await asyncio.sleep(1)
 
     async def reconcile(self) -> None:
-        """Read the broker's whole list of connections."""
-        live: list[tuple[str, Connection]] = []
-        offset = 0
+        """Compare with the broker's whole list of connections."""
+        since = self._presence.now()
+        live = await self._list()
+        self._tell(self._presence.reconcile(live, since))
+
+    async def _list(self) -> list[tuple[str, Connection]]:
+        """Read the list, which is ordered by number, in pages that overlap.
+
+        When connections close in between, those behind them move up. So a page that does not
+        begin within the one before it has left some out, and is read again further up.
+        """
+        live: dict[Connection, str] = {}
+        offset, last = 0, 0
         while True:
-            ask = {"auth": True, "offset": offset, "limit": _PAGE, "acc": self._account}
-            subject = f"$SYS.REQ.ACCOUNT.{self._account}.CONNZ"
-            answer = json.loads(await self._system.request(subject, json.dumps(ask).encode()))
-            found = answer["data"].get("connections") or []
-            server = answer["server"]["id"]
-            live += [(_key(one), (server, int(one["cid"]))) for one in found if _key(one)]
-            offset += len(found)
+            server, found = await self._page(offset)
+            if offset and (not found or int(found[0]["cid"]) > last):
+                offset = max(0, offset - _PAGE)
+                continue
+            live |= {(server, int(one["cid"])): _key(one) for one in found}
             if len(found) < _PAGE:
-                break
-        self._tell(self._presence.reconcile(live))
+                return [(key, connection) for connection, key in live.items() if key]
+            last = int(found[-1]["cid"])
+            offset += _PAGE - _OVERLAP
+
+    async def _page(self, offset: int) -> tuple[str, list[dict[str, Any]]]:
+        """Return the server's id and a page of its connections."""
+        ask = {"auth": True, "sort": "cid", "offset": offset, "limit": _PAGE, "acc": self._account}
+        subject = f"$SYS.REQ.ACCOUNT.{self._account}.CONNZ"
+        answer = json.loads(await self._system.request(subject, json.dumps(ask).encode()))
+        if "data" not in answer:
+            raise Unavailable(f"the broker does not list its connections: {answer.get('error')}")
+        return str(answer["server"]["id"]), answer["data"].get("connections") or []
 
 
 def account_of(creds: Path) -> str:
