@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, or_
+from sqlalchemy import Connection
 
 from muster.contracts.errors import MusterError, Unavailable
 from muster.contracts.names import new_id
@@ -24,13 +24,11 @@ from muster.scheduler import store
 from muster.scheduler.dispatch import Dispatcher
 from muster.scheduler.folds import Told, fold_batch
 from muster.scheduler.settings import Settings
-from muster.scheduler.tables import runs, targets
 
 log = logging.getLogger(__name__)
 
 _BATCH: Final = 512
 _TICK: Final = 0.25
-_UNSENT: Final = (State.ACCEPTED.value, State.SENT.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +135,7 @@ class Keeper:
     async def _mark_sent(self, now: datetime) -> None:
         """Write down that the node may have the command: it was sent, and nobody said 503."""
         quiet = now - timedelta(seconds=_TICK)
-        where = and_(targets.c.state == State.ACCEPTED.value, targets.c.changed < quiet)
+        where = store.unmarked(quiet)
 
         def mark(conn: Connection) -> list[RunEvent]:
             rows = [
@@ -152,14 +150,7 @@ class Keeper:
 
     async def _expire(self, now: datetime) -> None:
         late = now - timedelta(seconds=self._settings.lost_after)
-        where = or_(
-            and_(targets.c.state == State.QUEUED.value, runs.c.expires < now),
-            and_(targets.c.state.in_(_UNSENT), runs.c.expires < late),
-            and_(
-                targets.c.state.in_([State.RECEIVED.value, State.STARTED.value]),
-                targets.c.changed < late,
-            ),
-        )
+        where = store.out_of_time(now, late)
 
         def end(conn: Connection) -> list[RunEvent]:
             rows = store.open_targets(conn, where)
@@ -196,5 +187,5 @@ def _overdue(row: Any, now: datetime, late: datetime) -> bool:
 def queue(conn: Connection, pairs: Sequence[tuple[str, str]], now: datetime) -> list[RunEvent]:
     """Write down that the nodes of *pairs* are away."""
     rows = store.lock_targets(conn, pairs).values()
-    waiting = [row for row in rows if row.state in _UNSENT]
+    waiting = [row for row in rows if row.state in store.UNSENT]
     return store.settle(conn, waiting, State.QUEUED, "the node is away", now)

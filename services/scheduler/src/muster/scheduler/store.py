@@ -4,9 +4,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from muster.contracts.errors import Conflict, NotFound
@@ -30,6 +43,8 @@ from muster.scheduler.tables import output, runs, targets
 
 _LISTED = [c for c in targets.c if c.name not in {"envelope", "cancel", "pieces", "changed"}]
 _OPEN = [state.value for state in State if state not in FINAL]
+UNSENT: Final = (State.ACCEPTED.value, State.SENT.value)
+"""States in which nobody knows yet whether the node has the command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +321,21 @@ def target_of(row: Any) -> Target:
         finished=row.finished,
         stdout=row.stdout,
         stderr=row.stderr,
+    )
+
+
+def unmarked(before: datetime) -> ColumnElement[bool]:
+    """Match targets that were accepted *before* and are not yet written down as sent."""
+    return and_(targets.c.state == State.ACCEPTED.value, targets.c.changed < before)
+
+
+def out_of_time(now: datetime, late: datetime) -> ColumnElement[bool]:
+    """Match targets whose run has expired *now*, or of which nothing was heard since *late*."""
+    there = [State.RECEIVED.value, State.STARTED.value]
+    return or_(
+        and_(targets.c.state == State.QUEUED.value, runs.c.expires < now),
+        and_(targets.c.state.in_(UNSENT), runs.c.expires < late),
+        and_(targets.c.state.in_(there), targets.c.changed < late),
     )
 
 
