@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -43,6 +45,14 @@ async def seqs(socket: ClientConnection, last: int) -> list[int]:
     return found
 
 
+async def quietly(socket: ClientConnection) -> AsyncGenerator[str | bytes]:
+    """Yield what comes until the connection is closed, for whatever reason."""
+    async with asyncio.timeout(20):
+        with suppress(ConnectionClosed):
+            while True:
+                yield await socket.recv()
+
+
 async def happen(here: World, *numbers: int, tell: bool = True, data: bytes = b"") -> None:
     """Let events happen in the run."""
     for number in numbers:
@@ -54,40 +64,37 @@ async def happen(here: World, *numbers: int, tell: bool = True, data: bytes = b"
 
 
 async def subscribe(here: World, socket: ClientConnection, topic: str, **more: Any) -> None:
-    """Subscribe, and wait until the gateway has caught up once."""
+    """Subscribe, and wait until the gateway has caught up, perhaps with another's answer."""
     kind = NodesSince if topic == "nodes" else RunEventsAfter
     before = len(here.asked(kind))
     await socket.send(json.dumps({"subscribe": topic, **more}))
-    async with asyncio.timeout(20):
-        while len(here.asked(kind)) == before:
-            await asyncio.sleep(0.01)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0.5):
+            while len(here.asked(kind)) == before:
+                await asyncio.sleep(0.01)
     await asyncio.sleep(0.1)
 
 
 @pytest.mark.parametrize(
-    ("cookie", "origin", "status"),
+    ("header", "origin"),
     [
-        (True, None, 403),
-        (True, "https://evil.example", 403),
-        (True, "null", 403),
-        (True, "http://127.0.0.1:1", 403),
-        (False, "https://evil.example", 403),
+        ("Cookie", None),
+        ("Cookie", "https://evil.example"),
+        ("Cookie", "null"),
+        ("Cookie", "http://127.0.0.1:1"),
+        ("Authorization", "https://evil.example"),
     ],
 )
 async def test_another_sites_page_opens_nothing(
-    here: World,
-    cookie: bool,
-    origin: str | None,
-    status: int,
+    here: World, header: str, origin: str | None
 ) -> None:
     """The origin is checked before the connection is accepted; a cookie needs the right one."""
-    secret = here.secret()
-    given = {"Cookie": f"muster={secret}"} if cookie else {"Authorization": f"Bearer {secret}"}
+    kind = "muster=" if header == "Cookie" else "Bearer "
     with pytest.raises(InvalidStatus) as refused:
-        async with opened(here, origin=origin, **given):
+        async with opened(here, origin=origin, **{header: kind + here.secret()}):
             pass
     response = refused.value.response
-    assert response.status_code == status
+    assert response.status_code == 403
     assert json.loads(response.body or b"")["code"] == "denied"
 
 
@@ -166,7 +173,8 @@ async def test_many_clients_share_one_subscription(here: World) -> None:
     secret = here.secret()
     sockets = [await opened(here, secret=secret) for _ in range(20)]
     for socket in sockets:
-        await subscribe(here, socket, TOPIC)
+        await socket.send(json.dumps({"subscribe": TOPIC}))
+    await asyncio.sleep(0.5)
     await happen(here, *range(1, 30))
     for socket in sockets:
         assert await seqs(socket, 29) == list(range(1, 30))
@@ -187,7 +195,7 @@ async def test_nodes_begin_with_a_reset_and_go_on_by_number(here: World) -> None
         assert (first["event"]["epoch"], first["event"]["seq"]) == ("e1", 1)
         changed = NodeChanges(epoch="e1", seq=2, items=[node(seq=2, name="web2")])
         here.registry.changes = list(changed.items)
-        await here.bus.tell(NODES_CHANGED, changed)
+        await here.registry_bus.tell(NODES_CHANGED, changed)
         told = await heard(socket)
         assert told["event"]["items"][0]["name"] == "web2"
     async with opened(here, secret=here.secret()) as socket:
@@ -201,11 +209,13 @@ async def test_a_new_epoch_of_the_registry_resets(here: World) -> None:
         await subscribe(here, socket, "nodes", after=1, epoch="e1")
         here.registry.epoch = "e2"
         changed = NodeChanges(epoch="e2", seq=1, items=[node()])
-        await here.bus.tell(NODES_CHANGED, changed)
+        await here.registry_bus.tell(NODES_CHANGED, changed)
         told = await heard(socket)
         assert (told["reset"], told["event"]["epoch"]) == (True, "e2")
         here.registry.changes = [node(seq=2)]
-        await here.bus.tell(NODES_CHANGED, NodeChanges(epoch="e2", seq=2, items=[node(seq=2)]))
+        await here.registry_bus.tell(
+            NODES_CHANGED, NodeChanges(epoch="e2", seq=2, items=[node(seq=2)])
+        )
         assert (await heard(socket))["event"]["seq"] == 2
 
 
@@ -252,6 +262,7 @@ async def test_a_slow_client_is_cut_and_others_are_not_held_up(
 ) -> None:
     """Its memory in the gateway is bounded; it resumes from the last event that it has seen."""
     monkeypatch.setattr(live, "QUEUE", 50)
+    here.scheduler.page = 5
     secret = here.secret()
     async with opened(here, secret=secret) as slow, opened(here, secret=secret) as quick:
         await subscribe(here, slow, TOPIC)
@@ -264,12 +275,8 @@ async def test_a_slow_client_is_cut_and_others_are_not_held_up(
                 await asyncio.sleep(0.01)
         assert await quick_seqs == list(range(1, 401))
         slow.transport.resume_reading()
-        seen: list[int] = []
-        with pytest.raises(ConnectionClosed) as cut:
-            while True:
-                seen.append((await heard(slow))["event"]["seq"])
-        assert cut.value.rcvd is not None
-        assert cut.value.rcvd.code == 1013
+        seen = [json.loads(text)["event"]["seq"] async for text in quietly(slow)]
+        assert slow.close_code == 1013
     assert seen == list(range(1, len(seen) + 1))
     assert len(seen) < 400
     async with opened(here, secret=secret) as again:
@@ -330,4 +337,4 @@ async def test_following_goes_on_after_the_broker_has_restarted(broker: Broker) 
 
 def test_the_dashboards_sockets_are_looked_at_as_often() -> None:
     """One beat for both kinds, well within the 30 s that are promised."""
-    assert events.BEAT == pipe.BEAT == live.BEAT <= 15
+    assert vars(events)["BEAT"] == vars(pipe)["BEAT"] == live.BEAT <= 15

@@ -322,6 +322,8 @@ class World:
     url: str
     settings: Settings
     bus: Bus
+    """The scheduler's connection."""
+    registry_bus: Bus
     authority: Authority
     registry: Registry
     scheduler: Scheduler
@@ -375,12 +377,14 @@ async def world(broker: Broker, **settings: Any) -> AsyncGenerator[World]:
     options = Settings(data_dir=broker.data_dir, port=0, **settings)
     async with AsyncExitStack() as stack:
         peers = {"authority": authority, "registry": registry, "scheduler": scheduler}
+        lines: dict[str, Bus] = {}
         for name, peer in peers.items():
             line = await stack.enter_async_context(broker.connect(name))
             await stack.enter_async_context(line.serving(peer, name=name, version="0.1.0"))
-            if name == "scheduler":
-                telling = line
+            lines[name] = line
         bus = await stack.enter_async_context(broker.connect("gateway"))
         app = await stack.enter_async_context(gateway(bus, options))
         url = await stack.enter_async_context(listening(app, options))
-        yield World(url, options, telling, authority, registry, scheduler)
+        yield World(
+            url, options, lines["scheduler"], lines["registry"], authority, registry, scheduler
+        )

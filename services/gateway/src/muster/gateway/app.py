@@ -36,7 +36,6 @@ def create_app(bus: Bus, settings: Settings, dashboard: Upstream | None = None) 
         openapi_url=f"{API}/openapi.json",
         docs_url=None,
         redoc_url=None,
-        max_body_size=settings.max_body,
         redirect_slashes=False,
     )
     cookies = Cookies(secure=settings.secure)
@@ -57,4 +56,4 @@ def create_app(bus: Bus, settings: Settings, dashboard: Upstream | None = None) 
     problems.install(app)
     openapi.install(app)
     pages.install(app)
-    return Edge(app, access_log=settings.access_log)
+    return Edge(app, max_body=settings.max_body, access_log=settings.access_log)

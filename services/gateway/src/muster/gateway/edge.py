@@ -1,4 +1,4 @@
-"""The outermost layer: security headers, access log, figures, and a limit on slow bodies."""
+"""The outermost layer: security headers, access log, figures, limits on what comes in."""
 
 import asyncio
 import logging
@@ -6,8 +6,12 @@ import time
 from typing import Any, Final
 
 from prometheus_client import Counter, Histogram
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from muster.contracts.errors import TooLarge
+from muster.gateway.problems import problem
 from muster.kit.text import clean
 
 log = logging.getLogger(__name__)
@@ -21,9 +25,13 @@ SECONDS: Final = Histogram(
     ["route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+HEAD_LIMIT: Final = 32 * 1024
+"""Bytes of all of a request's headers together."""
+
 _SLOWEST: Final = 30.0
 """Seconds that a client may take between two pieces of a request's body."""
 
+_TOO_LARGE: Final = "the request's body is too large"
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "WEBSOCKET"})
 
 HEADERS: Final = {
@@ -44,9 +52,10 @@ _RAW: Final = [(name.encode(), value.encode()) for name, value in HEADERS.items(
 class Edge:
     """Wraps the application."""
 
-    def __init__(self, app: ASGIApp, *, access_log: bool = True) -> None:
-        """Wrap *app*."""
+    def __init__(self, app: ASGIApp, *, max_body: int, access_log: bool = True) -> None:
+        """Wrap *app*; a request's body may have *max_body* bytes."""
         self.app = app
+        self._max_body = max_body
         self._access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,9 +63,10 @@ class Edge:
         if scope["type"] not in {"http", "websocket"}:
             await self.app(scope, receive, send)
             return
-        passage = _Passage(scope, receive, send)
+        passage = _Passage(scope, receive, send, self._max_body)
+        refusal = self._refusal(scope)
         try:
-            await self.app(scope, passage.receive, passage.send)
+            await (refusal or self.app)(scope, passage.receive, passage.send)
         except Exception:
             # already logged; what is left is to cut the connection if an answer has begun
             if not passage.status:
@@ -64,6 +74,17 @@ class Edge:
             log.debug("an answer was cut off", exc_info=True)
         finally:
             self._account(scope, passage)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        """Return the answer to a request that is too large by its own account."""
+        size = length = 0
+        for name, value in scope["headers"]:
+            size += len(name) + len(value)
+            if name == b"content-length" and value.isdigit():
+                length = int(value[:20])
+        if size > HEAD_LIMIT:
+            return problem(TooLarge, "the headers are too large", status=431)
+        return problem(TooLarge, _TOO_LARGE) if length > self._max_body else None
 
     def _account(self, scope: Scope, passage: "_Passage") -> None:
         took = time.perf_counter() - passage.began
@@ -82,12 +103,13 @@ class Edge:
 class _Passage:
     """One request on its way through."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, max_body: int) -> None:
         self.began = time.perf_counter()
         self.status = 0
         self.sent = 0
         self._receive = receive
         self._send = send
+        self._left = max_body
         self._body_ended = scope["type"] == "websocket"
 
     async def receive(self) -> Message:
@@ -95,6 +117,9 @@ class _Passage:
             return await self._receive()
         async with asyncio.timeout(_SLOWEST):
             message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            raise HTTPException(TooLarge.status, _TOO_LARGE)
         self._body_ended = not message.get("more_body", False)
         return message
 

@@ -89,11 +89,18 @@ class Feed:
         self.stack = AsyncExitStack()
         self._asking = asyncio.Lock()
         self._page: tuple[float, tuple[object, ...], Page] | None = None
+        self._news = 0
 
     def hear(self, live: Live) -> None:
         """Pass a live message to every follower."""
+        self.renew()
         for follower in list(self.followers):
             follower.hear(live)
+
+    def renew(self) -> None:
+        """Share no answer from before this moment: something has happened, or may have."""
+        self._news += 1
+        self._page = None
 
     async def page(self, visitor: Visitor, mark: Mark) -> Page:
         """Return what came after *mark*; followers at one mark with the same rights share it."""
@@ -102,8 +109,10 @@ class Feed:
             now = asyncio.get_running_loop().time()
             if self._page and self._page[1] == key and now - self._page[0] < _SHARED:
                 return self._page[2]
+            news = self._news
             page = await self.topic.page(visitor, mark)
-            self._page = (now, key, page)
+            if news == self._news:
+                self._page = (now, key, page)
             return page
 
 
@@ -115,7 +124,7 @@ class Follower:
         self.feed = feed
         self.client = client
         self.mark = mark
-        self._heard = mark
+        self._heard: Mark | None = None
         self._catching = True
         self._behind = asyncio.Event()
         self._behind.set()
@@ -145,13 +154,17 @@ class Follower:
             self._catching = True
             self._behind.clear()
             await self._catch_up()
-            if self._heard.epoch == self.mark.epoch and self._heard.seq > self.mark.seq:
+            if self._is_behind():
                 await asyncio.sleep(pause)  # it was told live before it could be asked for
                 pause = min(pause * 2, 5.0)
                 self._behind.set()
             else:
                 self._catching = False
                 pause = _SHARED
+
+    def _is_behind(self) -> bool:
+        heard, mark = self._heard, self.mark
+        return heard is not None and (heard.epoch != mark.epoch or heard.seq > mark.seq)
 
     async def _catch_up(self) -> None:
         more = True
@@ -215,6 +228,7 @@ class Hub:
 
     async def _reconnected(self) -> None:
         for feed in self._feeds.values():
+            feed.renew()
             for follower in feed.followers:
                 follower.nudge()
 

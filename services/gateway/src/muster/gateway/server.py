@@ -11,8 +11,9 @@ from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from muster.gateway.edge import HEAD_LIMIT
 from muster.gateway.settings import Settings
 from muster.kit.identity.certificates import server_context
 
@@ -21,24 +22,53 @@ log = logging.getLogger(__name__)
 _GRACE: Final = 4
 """Seconds for which answers that have begun may go on when the gateway stops."""
 
-_FIRST_REQUEST: Final = 15.0
-"""Seconds for which a new connection may stay without a whole request."""
+_HEAD_TIME: Final = 15.0
+"""Seconds for which a request's head may take, from the connection on or from its first byte."""
 
-_HEADER_LIMIT: Final = 32 * 1024
 _SOCKET_MESSAGE: Final = 1 << 20
 
 
-class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # chosen at run time
-    """Cuts whoever connects and does not ask for anything."""
+class _Protocol(HttpToolsProtocol):
+    """Cuts whoever does not come to the end of a request's head: in time, and in size."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.loop.call_later(_FIRST_REQUEST, self._give_up)
+        self._in_head = True
+        self._head_size = 0
+        self._patience: asyncio.TimerHandle | None = None
+        self._wait()
 
-    def _give_up(self) -> None:
-        waiting = self in self.connections and self.cycle is None
-        if waiting and not self.transport.is_closing():
-            self.transport.abort()
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head:
+            self._head_size += len(data)
+            self._wait()
+            if self._head_size > 2 * HEAD_LIMIT:
+                self.transport.abort()
+            return
+        self._head_size = 0
+        self._relax()
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._relax()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        if self._patience is None:
+            self._patience = self.loop.call_later(_HEAD_TIME, self.transport.abort)
+
+    def _relax(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
 
 class _Server(uvicorn.Server):
@@ -90,7 +120,6 @@ def _config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         ssl_context_factory=_tls(settings),
         limit_concurrency=settings.max_connections,
         timeout_graceful_shutdown=_GRACE,
-        h11_max_incomplete_event_size=_HEADER_LIMIT,
         ws_max_size=_SOCKET_MESSAGE,
         ws_per_message_deflate=False,
     )

@@ -103,5 +103,7 @@ async def join(body: JoinBody, request: Request, gate: Here) -> Joined:
 
 def _line(url: str, ca: str, secret: str) -> str:
     """Return the one-line token."""
-    told = json.dumps({"u": url, "f": fingerprint(ca) if ca else "", "s": secret}, separators=(",", ":"))
+    told = json.dumps(
+        {"u": url, "f": fingerprint(ca) if ca else "", "s": secret}, separators=(",", ":")
+    )
     return "muster1." + base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
