@@ -28,14 +28,20 @@ async def server(broker: Broker, home: Home) -> AsyncIterator[Server]:
         yield server
 
 
-@pytest.fixture
-async def agent(server: Server, home: Home) -> AsyncIterator[Process]:
-    """Run the agent."""
-    process = Process(home, server)
-    try:
-        await process.start()
-        yield process
-    finally:
+@pytest.fixture(autouse=True)
+async def _tidy() -> AsyncIterator[None]:
+    """End every agent that the test has started, and what those have started."""
+    yield
+    while Process.made:
+        process = Process.made.pop()
         if process.process:
             await process.end()
-        reaped(home)
+        reaped(process.home)
+
+
+@pytest.fixture
+async def agent(server: Server, home: Home) -> Process:
+    """Run the agent."""
+    process = Process(home, server)
+    await process.start()
+    return process

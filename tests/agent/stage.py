@@ -11,9 +11,9 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from muster.agent import tree
 from muster.agent.home import Home
 from muster.agent.identity import Identity
 from muster.contracts.authority import RENEW, Renewed, RenewJwt
@@ -58,6 +58,11 @@ async def until(true: Callable[[], Any], what: str = "it", seconds: float = PATI
         await asyncio.sleep(0.01)
 
 
+def shell(text: str, **other: Any) -> Command:
+    """Return a command for the shell."""
+    return Command.model_validate({"shell": text, **other})
+
+
 class Told:
     """What the scheduler has been told of one run, kept as the real one keeps it."""
 
@@ -72,9 +77,14 @@ class Told:
         """The newest report."""
         return self.reports[-1]
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing can follow."""
+        return bool(self.reports) and self.last.state.final
+
     def take(self, report: Report) -> None:
         """Keep a report and its pieces."""
-        over = bool(self.reports) and self.last.state.final
+        over = self.over
         self.reports.append(report)
         for piece in report.pieces if not over else []:
             assert believable(piece, report)
@@ -130,14 +140,14 @@ class Server:
 
     @answers(SYNC)
     async def sync(self, ask: Sync, caller: Caller) -> SyncAnswer:
-        """Give what is pending, one command at a time."""
+        """Give what the agent does not have, one command at a time."""
         del caller
         self.syncs.append(ask)
-        known = {one.run for one in ask.known}
-        send = [run for run in self.pending if run not in known]
-        if not send:
-            return SyncAnswer()
-        return SyncAnswer(commands=[self.pending.pop(send[0])], more=len(send) > 1)
+        known = {one.run for one in ask.known} | {
+            run for run, told in self.runs.items() if told.over
+        }
+        send = [blob for run, blob in self.pending.items() if run not in known]
+        return SyncAnswer(commands=send[:1], more=len(send) > 1)
 
     def sign(self, verb: str, run: str, args: Message | bytes, **other: Any) -> bytes:
         """Return a signed command."""
@@ -165,7 +175,7 @@ class Server:
     async def start(self, command: Command | str, run: str = "", **other: Any) -> str:
         """Order a command, a text for the shell, and return the run's id."""
         run = run or new_id()
-        args = Command(shell=command) if isinstance(command, str) else command
+        args = shell(command) if isinstance(command, str) else command
         self.runs[run] = Told(args.output_cap)
         await self.send("run", self.sign("run", run, args, **other))
         return run
@@ -196,7 +206,7 @@ class Server:
         ask = ReadAsk(command=self.sign("read", run, Read()), path=path, **other)
         subject = f"muster.cmd.{self.node}.read"
         data = await self.bus.request(subject, wire.pack(ask), timeout=10, patience=0)
-        return wire.unpack(FilePart if path else ResultFiles, data)
+        return wire.unpack(FilePart, data) if path else wire.unpack(ResultFiles, data)
 
 
 class Registry:
@@ -277,8 +287,12 @@ def join(broker: Broker, home: Home, node: str, life: timedelta = timedelta(days
 class Process:
     """An agent's process, to be killed and started again."""
 
+    made: ClassVar[list["Process"]] = []
+    """Whatever a test has started; a fixture ends it, however the test ends."""
+
     def __init__(self, home: Home, server: Server, **settings: str) -> None:
         """Run the agent of *home*, which is a node of *server*."""
+        self.made.append(self)
         self.home = home
         self.server = server
         self.env = {f"MUSTER_AGENT_{name.upper()}": value for name, value in settings.items()}
@@ -341,16 +355,9 @@ class Process:
 def reaped(home: Home) -> None:
     """Kill the supervisors and the commands that a test has left behind."""
     for path in home.jobs.glob("*"):
-        mark = f"MUSTER_RUN={path.name}"
-        from muster.agent import tree  # noqa: PLC0415
-
-        tree.tell(tree.marked(mark), signal.SIGKILL)
+        tree.tell(tree.marked(f"MUSTER_RUN={path.name}"), signal.SIGKILL)
 
 
 def alive(pid: int) -> bool:
     """Whether a process is there and no zombie."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in {b"Z", b"X"}
+    return tree.started(pid) is not None

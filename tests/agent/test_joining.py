@@ -8,10 +8,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -53,38 +54,57 @@ class Gateway:
         self.answer = (status, {"status": status, "code": code, "detail": detail})
 
 
-def _serve(gateway: Gateway, tls: ssl.SSLContext | None) -> HTTPServer:
-    class Handler(BaseHTTPRequestHandler):
-        def _say(self, status: int, body: bytes, **headers: str) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
+class Handler(BaseHTTPRequestHandler):
+    """Answers as a gateway does."""
 
-        def do_GET(self) -> None:  # noqa: N802
-            if self.path == "/api/v1/ca":
-                self._say(200, gateway.ca)
+    gateway: ClassVar[Gateway]
 
-        def do_POST(self) -> None:  # noqa: N802
-            assert self.path == "/api/v1/join"
-            gateway.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            status, body = gateway.answer
-            place = {"Location": body["location"]} if "location" in body else {}
-            self._say(status, json.dumps(body).encode(), **place)
+    def _say(self, status: int, body: bytes, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
+    def do_GET(self) -> None:
+        """Show the CA."""
+        if self.path == "/api/v1/ca":
+            self._say(200, self.gateway.ca)
 
-    class Quiet(HTTPServer):
-        def handle_error(self, *_: object) -> None:
-            pass  # a client that does not trust us hangs up
+    def do_POST(self) -> None:
+        """Let a host join."""
+        assert self.path == "/api/v1/join"
+        asked = self.rfile.read(int(self.headers["Content-Length"]))
+        self.gateway.asked.append(json.loads(asked))
+        status, body = self.gateway.answer
+        place = {"Location": body["location"]} if "location" in body else {}
+        self._say(status, json.dumps(body).encode(), **place)
 
-    server = Quiet(("127.0.0.1", 0), Handler)
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class Quiet(HTTPServer):
+    """Does not mind a client that does not trust it and hangs up."""
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def _serving(gateway: Gateway, tls: ssl.SSLContext | None) -> Iterator[int]:
+    handler = type("Handler", (Handler,), {"gateway": gateway})
+    server = Quiet(("127.0.0.1", 0), handler)
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True, args=(0.02,)).start()
-    return server
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @pytest.fixture
@@ -97,22 +117,18 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
     gateway = Gateway(ca=ca.cert)
-    server = _serve(gateway, context)
-    gateway.url = f"https://127.0.0.1:{server.server_address[1]}"
-    yield gateway
-    server.shutdown()
-    server.server_close()
+    with _serving(gateway, context) as port:
+        gateway.url = f"https://127.0.0.1:{port}"
+        yield gateway
 
 
 @pytest.fixture
 def plain() -> Iterator[Gateway]:
     """Serve HTTP on the loopback."""
     gateway = Gateway()
-    server = _serve(gateway, None)
-    gateway.url = f"http://127.0.0.1:{server.server_address[1]}"
-    yield gateway
-    server.shutdown()
-    server.server_close()
+    with _serving(gateway, None) as port:
+        gateway.url = f"http://127.0.0.1:{port}"
+        yield gateway
 
 
 def test_the_key_is_made_here_and_proven(gateway: Gateway) -> None:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from muster.agent.home import Home
 from muster.contracts.names import new_id
 from muster.contracts.runs import Cancel, Command, State
-from tests.agent.stage import Process, Server, until
+from tests.agent.stage import Process, Server, shell, until
 
 TRUE = Command(argv=["true"])
 PAST = datetime.now(UTC) - timedelta(seconds=1)
@@ -86,7 +86,7 @@ async def test_a_replay_is_never_executed(server: Server, agent: Process) -> Non
     """Neither a hundred times at once, nor after a restart, nor in another envelope."""
     ledger = agent.home.root / "ledger"
     run = new_id()
-    command = Command(shell=f"echo x >> {ledger}")
+    command = shell(f"echo x >> {ledger}")
     blob = server.sign("run", run, command)
     for _ in range(100):
         await server.send("run", blob)
@@ -123,8 +123,8 @@ async def test_a_command_runs_as_the_user_that_policy_allows(
     agent.home.root.parent.chmod(0o755)
     for parent in agent.home.root.parents[1:4]:
         parent.chmod(0o755)
-    command = Command(
-        shell='id -un; id -Gn; echo "$HOME $USER"; touch "$MUSTER_RESULTS/mine" || echo no; '
+    command = shell(
+        'id -un; id -Gn; echo "$HOME $USER"; touch "$MUSTER_RESULTS/mine" || echo no; '
         f"cat {agent.home.identity} || echo closed; exit 4"
     )
     run = await server.start(command, run_as="nobody")
@@ -195,3 +195,18 @@ async def test_a_broker_restart_is_survived(server: Server, agent: Process) -> N
     assert (await server.final(run)).state is State.DONE
     assert server.runs[run].output() == b"meanwhile\n"
     assert (await server.done(TRUE)).state is State.DONE
+
+
+async def test_a_server_that_repeats_itself_is_not_asked_for_ever(
+    server: Server, home: Home
+) -> None:
+    """What cannot be obeyed is not fetched again and again."""
+    own, server.key = server.key, Ed25519PrivateKey.generate()
+    server.pending = {run: server.sign("run", run, TRUE) for run in (new_id(), new_id())}
+    server.key = own
+    process = Process(home, server)
+    await process.start()
+    assert (await server.done(TRUE)).state is State.DONE
+    await asyncio.sleep(0.5)
+    assert len(server.syncs) == 1
+    await process.end()

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -13,9 +14,13 @@ from muster.agent.journal import Entry, Journal
 from muster.agent.supervisor import as_json
 from muster.contracts.names import new_id
 from muster.contracts.runs import Command, State, Stream
-from tests.agent.stage import Process, Server, alive, until
+from tests.agent.stage import Process, Server, alive, shell, until
 
 _LEDGER = 'python3 -c "import os,sys; f = os.open(sys.argv[1], os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600); os.write(f, (sys.argv[2] + chr(10)).encode()); os.fsync(f)"'  # noqa: E501
+
+
+def _more_than(server: Server, run: str, size: int) -> bool:
+    return len(server.runs[run].output()) > size
 
 
 def _once(ledger: Path, run: str) -> str:
@@ -33,7 +38,7 @@ def _entries(agent: Process) -> dict[str, tuple[str, int]]:
 async def test_a_command_survives_the_agent(server: Server, agent: Process) -> None:
     """The agent is killed and comes back: the command ran on, and its output is whole."""
     run = await server.start("for i in $(seq 30); do echo $i; sleep 0.1; done; exit 5")
-    await until(lambda: server.runs[run].output())
+    await until(server.runs[run].output)
     await agent.kill()
     await asyncio.sleep(0.5)
     await agent.start()
@@ -45,7 +50,7 @@ async def test_a_command_survives_the_agent(server: Server, agent: Process) -> N
 async def test_an_end_without_the_agent_is_told_later(server: Server, agent: Process) -> None:
     """The supervisor writes it down; the next agent tells it, with all the output."""
     run = await server.start("echo first; sleep 0.7; echo second; exit 3")
-    await until(lambda: server.runs[run].output())
+    await until(server.runs[run].output)
     await agent.kill()
     await until((agent.home.jobs / run / "exit.json").exists)
     await agent.start()
@@ -74,7 +79,7 @@ async def test_a_cancel_reaches_a_command_of_an_earlier_agent(
 ) -> None:
     """The agent finds the supervisor again, and has it end the tree."""
     run = await server.start("sleep 300 & echo $!; wait")
-    await until(lambda: server.runs[run].output())
+    await until(server.runs[run].output)
     pid = int(server.runs[run].output())
     await agent.kill()
     await agent.start()
@@ -99,7 +104,7 @@ async def test_a_killed_supervisor_is_an_interruption(server: Server, agent: Pro
     run = await server.start("echo up; sleep 300 & echo $!; wait")
     await until(lambda: server.runs[run].output().count(b"\n") == 2)
     pid = int(server.runs[run].output().split()[1])
-    supervisor = psutil.Process(pid).parent().parent()
+    supervisor = psutil.Process(pid).parents()[1]
     supervisor.kill()
     report = await server.final(run)
     assert report.state is State.INTERRUPTED
@@ -157,8 +162,8 @@ async def test_a_reboot_is_an_interruption(server: Server, agent: Process) -> No
     run = await _written(agent, boot="another")
     job = agent.home.jobs / run
     job.mkdir()
-    me = {"pid": os.getpid(), "ticks": 1, "boot": "another"}
-    (job / "started.json").write_bytes(as_json(me))
+    me = as_json({"pid": os.getpid(), "ticks": 1, "boot": "another"})
+    (job / "started.json").write_bytes(me)
     (job / "stdout").write_bytes(b"half a line")
     await agent.start()
     report = await server.final(run)
@@ -180,14 +185,14 @@ async def test_a_pid_of_somebody_else_is_not_taken_for_ours(server: Server, agen
 
 async def test_nothing_runs_twice_and_everything_ends(server: Server, agent: Process) -> None:
     """Killed at any moment, again and again, while every order is sent three times."""
-    chance = random.Random(7)  # noqa: S311
+    chance = random.Random(7)
     ledger = agent.home.root / "ledger"
     runs: list[str] = []
 
     async def order() -> None:
         for _ in range(60):
             run = new_id()
-            blob = server.sign("run", run, Command(shell=_once(ledger, run)))
+            blob = server.sign("run", run, shell(_once(ledger, run)))
             runs.append(run)
             server.pending[run] = blob  # as the real one does: until the agent knows it
             for _ in range(3):
@@ -216,7 +221,7 @@ async def test_the_agent_ends_in_time_and_leaves_the_commands(
 ) -> None:
     """SIGTERM: exit code 0 within five seconds; what runs goes on."""
     run = await server.start("echo $$; sleep 2; echo over")
-    await until(lambda: server.runs[run].output())
+    await until(server.runs[run].output)
     pid = int(server.runs[run].output())
     async with asyncio.timeout(5):
         assert await agent.end() == 0
@@ -231,12 +236,14 @@ async def test_output_told_before_a_kill_is_not_lost_or_doubled(
     server: Server, agent: Process
 ) -> None:
     """Pieces that were on their way are told again exactly as they were."""
-    run = await server.start(
-        "i=0; while [ $i -lt 40000 ]; do i=$((i+1)); echo $i; [ $((i % 400)) = 0 ] && sleep 0.05; done; true"
+    script = (
+        "i=0; while [ $i -lt 40000 ]; do i=$((i+1)); echo $i; "
+        "[ $((i % 400)) = 0 ] && sleep 0.05; done; true"
     )
+    run = await server.start(script)
     for _ in range(4):
         size = len(server.runs[run].output())
-        await until(lambda s=size, r=run: len(server.runs[r].output()) > s)
+        await until(partial(_more_than, server, run, size))
         await agent.kill()
         await agent.start()
     await server.final(run)

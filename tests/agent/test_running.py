@@ -4,18 +4,23 @@ import asyncio
 import os
 import random
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 
 from muster.contracts.runs import Command, State, Stream
-from tests.agent.stage import Process, Server, alive, until
+from tests.agent.stage import Process, Server, alive, shell, until
 
 
 async def _line(path: Path) -> str:
     await until(lambda: path.exists() and path.read_text().endswith("\n"), f"{path}")
     return path.read_text().strip()
+
+
+def _has_lines(server: Server, run: str, number: int) -> bool:
+    return server.runs[run].output().count(b"\n") >= number
 
 
 @pytest.mark.usefixtures("agent")
@@ -39,8 +44,8 @@ async def test_a_short_command_is_told_of_in_one_report(server: Server) -> None:
 @pytest.mark.parametrize(
     ("command", "exit_code", "number", "reason"),
     [
-        (Command(shell="exit 3"), 3, None, ""),
-        (Command(shell="kill -9 $$"), None, 9, ""),
+        (shell("exit 3"), 3, None, ""),
+        (shell("kill -9 $$"), None, 9, ""),
         (Command(argv=["no-such-program", "x"]), 127, None, "command not found: no-such-program"),
         (Command(argv=["/etc/passwd"]), 126, None, "cannot start /etc/passwd: Permission"),
         (Command(argv=["true"], cwd="/no/such"), 126, None, "cannot work in /no/such: No such"),
@@ -61,8 +66,8 @@ async def test_a_command_gets_what_was_given_and_nothing_of_the_agents(
     server: Server, agent: Process
 ) -> None:
     """Its environment is made from nothing; stdin, directory and variables are as ordered."""
-    command = Command(
-        shell='pwd; cat; echo "$GREETING"; env | cut -d= -f1 | sort | tr "\\n" " "',
+    command = shell(
+        'pwd; cat; echo "$GREETING"; env | cut -d= -f1 | sort | tr "\\n" " "',
         stdin=bytes(range(256)),
         cwd="/usr",
         env={"GREETING": "hello 世界", "MUSTER_RUN": "forged"},
@@ -101,7 +106,7 @@ async def test_a_command_starts_with_signals_and_descriptors_as_they_should_be(
 async def test_output_survives_byte_for_byte(server: Server) -> None:
     """Whatever the bytes are, and on both outputs at once."""
     data = random.Random(1).randbytes(1_500_000)
-    run = await server.start(Command(shell="tee /dev/stderr", stdin=data[:300_000]))
+    run = await server.start(shell("tee /dev/stderr", stdin=data[:300_000]))
     await server.final(run)
     for stream in Stream:
         assert server.runs[run].output(stream) == data[:300_000]
@@ -125,7 +130,7 @@ async def test_output_is_seen_while_the_command_runs(server: Server) -> None:
     run = await server.start("for i in 1 2 3; do date +%s.%N; sleep 0.4; done")
     lags = []
     for number in range(1, 4):
-        await until(lambda n=number: server.runs[run].output().count(b"\n") == n, "a line")
+        await until(partial(_has_lines, server, run, number), "a line")
         lags.append(time.time() - float(server.runs[run].output().split()[-1]))
         assert not server.runs[run].last.state.final
     await server.final(run)
@@ -134,9 +139,7 @@ async def test_output_is_seen_while_the_command_runs(server: Server) -> None:
 
 async def test_a_time_out_ends_the_whole_tree(server: Server, agent: Process) -> None:
     """Also children in sessions of their own; the state says why."""
-    command = Command(
-        shell='setsid sleep 300 & echo $! > "$MUSTER_RESULTS/pid"; sleep 300', timeout=1
-    )
+    command = shell('setsid sleep 300 & echo $! > "$MUSTER_RESULTS/pid"; sleep 300', timeout=1)
     run = await server.start(command)
     pid = int(await _line((agent.home.jobs / run / "results") / "pid"))
     assert alive(pid)
@@ -220,7 +223,7 @@ async def test_a_flood_of_output_keeps_memory_flat_and_head_and_tail(
     process = psutil.Process(agent.pid)
     before, most = process.memory_info().rss, 0
     total, cap = 256 << 20, 4 << 20
-    command = Command(shell=f"seq -w 99999999 | head -c {total}", output_cap=cap)
+    command = shell(f"seq -w 99999999 | head -c {total}", output_cap=cap)
     run = await server.start(command)
     while not server.runs[run].reports or not server.runs[run].last.state.final:
         most = max(most, process.memory_info().rss)
@@ -249,3 +252,14 @@ async def test_many_commands_at_once(server: Server, agent: Process) -> None:
         assert (await server.final(run)).state is State.DONE
         assert server.runs[run].output() == f"{number}\n".encode()
     await until(lambda: process.num_fds() <= before + 2, "closed descriptors")
+
+
+@pytest.mark.usefixtures("agent")
+async def test_a_quick_command_with_a_daemon_does_not_hold_up_the_next(server: Server) -> None:
+    """Its supervisor lingers for the daemon's sake; the next command has one of its own."""
+    runs = [await server.start("sleep 5 &") for _ in range(5)]
+    began = time.monotonic()
+    for run in runs:
+        assert (await server.final(run)).state is State.DONE
+    assert (await server.done("true")).state is State.DONE
+    assert time.monotonic() - began < 4

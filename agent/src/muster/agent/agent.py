@@ -182,15 +182,18 @@ class Agent:
 
     async def _sync_once(self) -> None:
         await self.runs.resume()
-        more = True
-        while more:
+        seen: set[str] = set()
+        while True:
             ask = Sync(known=await self.place.journal.known())
             answer = await self.bus.ask(SYNC, ask, node=self._node, timeout=15)
+            opened = [self._open("sync", blob, None) for blob in answer.commands]
+            fresh = [order for order in opened if order and order.envelope.id not in seen]
             async with asyncio.TaskGroup() as group:
-                for blob in answer.commands:
-                    if order := self._open("sync", blob, None):
-                        group.create_task(self._take(order))
-            more = answer.more and bool(answer.commands)
+                for order in fresh:
+                    group.create_task(self._take(order))
+            seen |= {order.envelope.id for order in fresh}
+            if not answer.more or not fresh:  # a server that repeats itself is not asked for ever
+                return
 
     async def _heartbeat(self) -> None:
         """Tell every few seconds, each node at a moment of its own, how the host is."""

@@ -1,6 +1,7 @@
 """The life of `muster-agent run`: the lock, the journal, the fork server, the bus, the agent."""
 
 import asyncio
+import ctypes
 import json
 import logging
 import os
@@ -8,6 +9,7 @@ import time
 from contextlib import ExitStack
 from typing import Final
 
+from muster.agent.admission import Admission
 from muster.agent.agent import Agent, Self
 from muster.agent.home import Home, boot_id
 from muster.agent.identity import Identity
@@ -66,12 +68,19 @@ async def _connected(me: Self, settings: Settings, journal: Journal, forge: Forg
     log.info("node %s: connecting to %s", identity.node, ", ".join(identity.urls))
     if expired:
         log.warning("the credentials are old: if the server refuses them, join again")
+    admission = Admission(lambda: me.identity.credentials)
+
+    async def admitted() -> None:
+        admission.admitted()
+
     async with connect(
         identity.urls,
         name=identity.node,
-        creds=lambda: me.identity.credentials,
+        creds=admission.credentials,
         tls=identity.tls,
     ) as bus:
+        admission.admitted()
+        bus.on_connect(admitted)
         place = Place(
             node=identity.node,
             boot=forge.boot,
@@ -103,7 +112,15 @@ async def _janitor(agent: Agent) -> None:
                 log.info("%d job directories removed, %d entries forgotten", removed, forgotten)
         except (MusterError, OSError) as error:
             log.warning("the janitor could not work: %s", error)
+        _give_memory_back()
         await asyncio.sleep(_SWEEP)
+
+
+def _give_memory_back() -> None:
+    """Let the C library return what importing and long outputs have freed; glibc alone has it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 async def _tell_status(bus: Bus, place: Place) -> None:

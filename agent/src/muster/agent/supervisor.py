@@ -21,19 +21,18 @@ from types import FrameType
 from typing import Final
 
 from muster.agent import tree
+from muster.agent.sink import CHUNK, Sink, discard
 
 GRACE: Final = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 HOPELESS: Final = 30.0
 """Seconds of SIGKILL after which a process is left behind (it hangs in the kernel)."""
-CHUNK: Final = 65536
 TAKEN: Final = b"\xff"
 """What a spare rings when it has got a job; no signal has this number."""
 
 _LOOK_EVERY: Final = 0.02
 _BRIEF: Final = 0.003
 """A command that is over sooner is told of once, not twice."""
-_CHECK_DISK: Final = 16 * 1024 * 1024
 _SET_NAME: Final = 15
 _SET_CHILD_SUBREAPER: Final = 36
 _NOT_FOUND: Final = 127
@@ -66,51 +65,6 @@ def as_json(fields: Fields) -> bytes:
     return f"{{{', '.join(inside)}}}".encode()
 
 
-class Sink:
-    """One output: what comes out of the pipe goes into the file."""
-
-    def __init__(self, reserve: int) -> None:
-        """Make the pipe; stop storing when *reserve* bytes are left on the disk."""
-        self.pipe, self.end = os.pipe2(os.O_CLOEXEC)
-        self.file = -1
-        self.size = 0
-        self.lost = 0
-        self._reserve = reserve
-        self._check_at = 0
-
-    def open(self, name: str) -> None:
-        """Make the file, and leave the far end of the pipe to the command."""
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-        self.file = os.open(name, flags, 0o600)
-        os.close(self.end)
-
-    def pump(self) -> int:
-        """Move what is there; 0 at the end of the pipe."""
-        data = os.read(self.pipe, CHUNK)
-        if data and (self.lost or not self._room() or not self._write(data)):
-            self.lost += len(data)
-        return len(data)
-
-    def _room(self) -> bool:
-        if self.size >= self._check_at:
-            self._check_at = self.size + _CHECK_DISK
-            disk = os.fstatvfs(self.file)
-            return disk.f_bavail * disk.f_frsize > self._reserve
-        return True
-
-    def _write(self, data: bytes) -> bool:
-        """Store *data* whole or not at all, so that offsets stay true."""
-        done = 0
-        try:
-            while done < len(data):
-                done += os.write(self.file, data[done:] if done else data)
-        except OSError:
-            os.ftruncate(self.file, self.size)
-            return False
-        self.size += done
-        return True
-
-
 class Spare:
     """A process that waits for a job to supervise."""
 
@@ -121,6 +75,8 @@ class Spare:
         _prctl(_SET_NAME, b"muster-job", 0, 0, 0)
         self.line = line
         self.ring = ring
+        self.poll = select.poll()
+        self.poll.register(line, select.POLLIN)
         self.wake, bell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
         ticks = tree.started(os.getpid())
@@ -132,6 +88,8 @@ class Spare:
         directory = self._order()
         if not directory:
             return
+        if self.poll.poll(0):
+            self.replace()  # more orders are waiting
         job = Supervisor(self, directory.decode())
         try:
             job.run()
@@ -145,17 +103,15 @@ class Spare:
             self.replace()
 
     def replace(self) -> None:
-        """Have the next spare made; once the command is started, so as not to slow it down."""
+        """Have the next spare made; late, so that its making does not slow the command down."""
         if self.ring >= 0:
             _write(self.ring, TAKEN)  # if the server is gone, its successor makes a spare itself
             self.ring = -1
 
     def _order(self) -> bytes:
         """Wait for an order; the line does not block, because a stuck agent must not stick us."""
-        poll = select.poll()
-        poll.register(self.line, select.POLLIN)
         while True:
-            poll.poll()
+            self.poll.poll()
             try:
                 return os.read(self.line, CHUNK)
             except BlockingIOError:
@@ -195,7 +151,6 @@ class Supervisor:
         os.chdir(self.home)
         os.write(claim, self.spare.me)
         os.close(claim)
-        self.spare.replace()
         for name, sink in zip(("stdout", "stderr"), self.sinks, strict=True):
             sink.open(name)
             self.pipes[sink.pipe] = sink
@@ -204,6 +159,7 @@ class Supervisor:
             self._watch()
             self._drain()
         self._finish(exit_code)
+        self.spare.replace()
         if self.pipes:
             self._linger()
 
@@ -286,6 +242,7 @@ class Supervisor:
             self._turn(min(brief_until, deadline) - now)
         if self.status is not None:
             return
+        self.spare.replace()
         self.tell({"told": "started", "pid": os.getpid(), "started": self.began})
         while self.status is None:
             now = time.monotonic()
@@ -384,7 +341,7 @@ class Supervisor:
             poll.register(ready, select.POLLIN)
         while self.pipes:
             for ready, _ in poll.poll():
-                if not _discard(ready):
+                if not discard(ready):
                     poll.unregister(ready)
                     del self.pipes[ready]
 
@@ -401,13 +358,6 @@ def _write(pipe: int, data: bytes) -> None:
         os.write(pipe, data)
     except OSError:
         return  # nobody is there, or too busy
-
-
-def _discard(pipe: int) -> bool:
-    try:
-        return bool(os.read(pipe, CHUNK))
-    except BlockingIOError:
-        return True
 
 
 def warm_up() -> None:
