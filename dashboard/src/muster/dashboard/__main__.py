@@ -1,26 +1,33 @@
 """Run the dashboard: ``python -m muster.dashboard``."""
 
 import os
+from typing import Any
 
 import uvicorn
 
 from muster.dashboard.app import create
-from muster.dashboard.settings import settings
+from muster.dashboard.settings import UNIX, settings
 from muster.kit import logs
 
 
 def main() -> None:
     """Serve until the process is told to end."""
-    found = settings()
+    listen = settings().listen
     logs.setup("info", "console")
-    common = {"access_log": False, "server_header": False, "timeout_graceful_shutdown": 2}
-    if found.listen.startswith("unix:"):
+    if listen.startswith(UNIX):
         os.umask(0o077)  # the socket is for the gateway alone
-        place: dict[str, object] = {"uds": found.listen.removeprefix("unix:")}
+        place: dict[str, Any] = {"uds": listen.removeprefix(UNIX)}
     else:
-        host, _, port = found.listen.rpartition(":")
-        place = {"host": host, "port": int(port)}
-    uvicorn.run(create(), log_config=None, **common, **place)  # type: ignore[arg-type]
+        host, _, port = listen.rpartition(":")
+        place = {"host": host.strip("[]"), "port": int(port)}
+    uvicorn.run(
+        create(),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
+        **place,
+    )
 
 
 if __name__ == "__main__":

@@ -1,39 +1,66 @@
-"""A run as it is told, event by event; bounded, because a browser shows only so much."""
+"""A run as it is told, event by event; bounded, because a browser shows only so much.
 
-import base64
+A page begins with the run as it is now and the end of the outputs that it shows, and goes on
+with the events after that: old events are never replayed. Output of targets that are not shown
+is not kept; when one comes into view, the end of its output is read.
+"""
+
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
+
+from muster.contracts.runs import RunEvents, RunView, Stream, TargetView
 
 SHOWN: Final = 64 * 1024
 """Bytes of each output that are kept for the screen: the last ones."""
 
-FINAL: Final = frozenset(
-    {"done", "failed", "timed_out", "cancelled", "expired", "refused", "interrupted", "lost"}
-)
+Read = Callable[[str, Stream, int], tuple[int, bytes, bool]]
+"""(node, stream, offset) -> where the data begins, the data, whether nothing is stored behind."""
+_PARTS: Final = 8
+
+
+@dataclass
+class Output:
+    """The end of one output."""
+
+    data: bytes = b""
+    offset: int = 0
+    """How much of what the command wrote is known here."""
+    cut: bool = False
+
+    def take(self, offset: int, data: bytes) -> None:
+        """Add a piece; what was told before is not shown twice."""
+        if offset + len(data) <= self.offset:
+            return
+        known = self.data if offset <= self.offset else b""  # what is shown has no holes
+        whole = known + data[max(0, self.offset - offset) :]
+        self.cut = self.cut or offset > self.offset or len(whole) > SHOWN
+        self.data = whole[-SHOWN:]
+        self.offset = offset + len(data)
 
 
 @dataclass
 class Shown:
     """One target: its view, and the end of its outputs."""
 
-    target: dict[str, Any]
-    outputs: dict[str, bytes] = field(default_factory=lambda: {"stdout": b"", "stderr": b""})
-    offsets: dict[str, int] = field(default_factory=lambda: {"stdout": 0, "stderr": 0})
-    cut: bool = False
+    target: TargetView
+    outputs: dict[Stream, Output] = field(default_factory=lambda: {s: Output() for s in Stream})
 
-    def take(self, piece: dict[str, Any]) -> None:
-        """Add a piece of output; what was told before is not shown twice."""
-        stream, offset = piece["stream"], int(piece["offset"])
-        data = base64.b64decode(piece["data"])
-        seen = self.offsets[stream]
-        if offset + len(data) <= seen:
-            return
-        if offset > seen:
-            self.cut = True
-        whole = self.outputs[stream] + data[max(0, seen - offset) :]
-        self.cut = self.cut or len(whole) > SHOWN
-        self.outputs[stream] = whole[-SHOWN:]
-        self.offsets[stream] = offset + len(data)
+    def size(self, stream: Stream) -> int:
+        """Return how many bytes the command has written."""
+        return self.target.stdout if stream is Stream.OUT else self.target.stderr
+
+    def catch_up(self, read: Read) -> None:
+        """Read what is missing of the end of both outputs."""
+        for stream, output in self.outputs.items():
+            size = self.size(stream)
+            for _ in range(_PARTS):
+                if output.offset >= size:
+                    break
+                begin, data, end = read(self.target.node, stream, max(output.offset, size - SHOWN))
+                output.take(begin, data)
+                if end or not data:
+                    break
 
 
 @dataclass
@@ -41,22 +68,33 @@ class Following:
     """What is known of a run."""
 
     run: str
-    seq: int = 0
-    over: bool = False
+    view: RunView | None = None
+    seq: int | None = None
     targets: dict[str, Shown] = field(default_factory=dict)
 
-    def begin(self, view: dict[str, Any]) -> None:
-        """Take the run's targets as they are now."""
-        for target in view["targets"]:
-            shown = self.targets.setdefault(target["node"], Shown(target))
-            shown.target = target
-        self.over = view["finished"] is not None
+    @property
+    def over(self) -> bool:
+        """Whether the run has ended."""
+        return self.view is not None and self.view.over
 
-    def take(self, events: dict[str, Any]) -> None:
-        """Take events in order."""
-        for event in events["items"]:
-            target = event["target"]
-            shown = self.targets.setdefault(target["node"], Shown(target))
-            for piece in event["pieces"]:
-                shown.take(piece)
-        self.seq = events["seq"]
+    def begin(self, view: RunView) -> None:
+        """Take the run as it is now."""
+        self.view = view
+        if self.seq is None:
+            self.seq = view.seq
+        for target in view.targets:
+            self._shown(target)
+
+    def take(self, events: RunEvents, watched: Collection[str]) -> None:
+        """Take events in order; output of *watched* nodes is kept."""
+        for event in events.items:
+            shown = self._shown(event.target)
+            for piece in event.pieces if event.target.node in watched else ():
+                shown.outputs[piece.stream].take(piece.offset, piece.data)
+        self.seq = events.seq
+
+    def _shown(self, target: TargetView) -> Shown:
+        shown = self.targets.setdefault(target.node, Shown(target))
+        if target.seq >= shown.target.seq:
+            shown.target = target
+        return shown

@@ -2,31 +2,40 @@
 
 import json
 from functools import lru_cache
-from pathlib import Path
+from importlib import resources
 from typing import Final
 
 import streamlit as st
 
 LANGUAGES: Final = {"en": "English", "zh": "中文"}
+_COOKIE: Final = "muster_lang"
+"""Set by the gateway's pages, where a person may have chosen already."""
 
 
 @lru_cache(maxsize=4)
 def catalogue(language: str) -> dict[str, str]:
     """Return the texts in ``locale/<language>.json``."""
-    path = Path(__file__).parent / "locale" / f"{language}.json"
+    path = resources.files("muster.dashboard") / "locale" / f"{language}.json"
     found: dict[str, str] = json.loads(path.read_text("utf-8"))
     return found
 
 
 def language() -> str:
-    """Return the language of this session: chosen, or the browser's."""
-    chosen = st.session_state.get("language")
-    if chosen in LANGUAGES:
-        return str(chosen)
-    return "zh" if (st.context.locale or "").lower().startswith("zh") else "en"
+    """Return the language of this session: chosen here, chosen at the gateway, the browser's."""
+    wishes = (
+        st.session_state.get("language"),
+        st.context.cookies.get(_COOKIE),
+        (st.context.locale or "").lower().split("-")[0],
+    )
+    return next((str(wish) for wish in wishes if wish in LANGUAGES), "en")
+
+
+def has(key: str) -> bool:
+    """Whether there is such a text."""
+    return key in catalogue("en")
 
 
 def t(key: str, **values: object) -> str:
     """Return the text *key* with *values* filled in."""
-    text = catalogue(language()).get(key, key)
+    text = catalogue(language())[key]
     return text.format(**values) if values else text

@@ -1,24 +1,24 @@
-"""The Streamlit script: navigation, language, who is logged in."""
+"""The Streamlit script: who is logged in, and the pages."""
+
+from pathlib import Path
 
 import streamlit as st
 
-from muster.dashboard.i18n import LANGUAGES, language, t
-from muster.dashboard.session import api, once
-from muster.dashboard.views import audit, fleet, history, join, node, run
+from muster.dashboard.i18n import t
+from muster.dashboard.views import audit, dialogs, fleet, heading, history, join, node, run
 
 
 def main() -> None:
     """Draw the chosen page."""
     st.set_page_config(
         page_title="Muster",
-        page_icon=":material/hub:",
+        page_icon=str(Path(__file__).with_name("icon.svg")),  # the named ones come from elsewhere
         layout="wide",
         initial_sidebar_state="collapsed",
+        menu_items={"About": t("about")},  # a menu at all: there the theme is chosen
     )
     pages = [
-        st.Page(
-            fleet.page, title=t("nav.fleet"), icon=":material/dns:", url_path="fleet", default=True
-        ),
+        st.Page(fleet.page, title=t("nav.fleet"), icon=":material/dns:", url_path="fleet"),
         st.Page(node.page, title=t("nav.node"), icon=":material/monitoring:", url_path="node"),
         st.Page(run.page, title=t("nav.run"), icon=":material/terminal:", url_path="run"),
         st.Page(
@@ -30,27 +30,10 @@ def main() -> None:
         ),
     ]
     chosen = st.navigation(pages, position="top")
-    _account()
-    chosen.run()
-
-
-def _account() -> None:
-    """Show who is logged in, the language, and the way out."""
-    person = once(lambda: api().get("/me"))
-    if person is None:
-        st.stop()
-    with st.sidebar:
-        st.caption(t("account.as", name=person["name"]))
-        st.session_state.setdefault("language", language())
-        st.radio(
-            t("account.language"),
-            list(LANGUAGES),
-            key="language",
-            format_func=lambda code: LANGUAGES[code],
-            horizontal=True,
-        )
-        st.caption(t("account.theme"))
-        st.link_button(t("account.logout"), "/logout", width="stretch")
+    st.session_state.pages = {page.url_path or "fleet": page for page in pages}
+    if heading.show(chosen.title):
+        chosen.run()
+        dialogs.open_asked()
 
 
 main()

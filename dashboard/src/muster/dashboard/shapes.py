@@ -1,17 +1,28 @@
-"""Numbers and times as people read them, and rows as tables show them."""
+"""Numbers and times as people read them."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final, Literal
 
+from muster.contracts.nodes import Metrics, NodeState
+from muster.contracts.runs import Command, State
 from muster.kit.text import clean
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_MARKS: Final = {
-    "online": "●", "offline": "○", "new": "◌", "revoked": "■",
-    "done": "✓", "failed": "✗", "timed_out": "✗", "cancelled": "■", "expired": "✗",
-    "refused": "✗", "interrupted": "✗", "lost": "?",
+_MARKS: Final[Mapping[str, str]] = {
+    NodeState.ONLINE: "●", NodeState.OFFLINE: "○", NodeState.NEW: "◌", NodeState.REVOKED: "■",
+    State.ACCEPTED: "·", State.QUEUED: "◷", State.DONE: "✓", State.CANCELLED: "■",
+    State.LOST: "?",
 }  # fmt: skip
-"""One letter for each state that every font has."""
+"""One sign for each state that every font has; running ones have ▸, bad ends ✗."""
+
+Colour = Literal["green", "red", "orange", "blue", "gray"]
+_COLOURS: Final[Mapping[str, Colour]] = {
+    NodeState.ONLINE: "green", NodeState.OFFLINE: "red", NodeState.NEW: "blue",
+    NodeState.REVOKED: "gray", State.ACCEPTED: "gray", State.QUEUED: "orange",
+    State.SENT: "blue", State.RECEIVED: "blue", State.STARTED: "blue", State.DONE: "green",
+    State.CANCELLED: "gray", State.LOST: "orange",
+}  # fmt: skip
 
 
 def size(number: float) -> str:
@@ -28,36 +39,44 @@ def percent(used: float, total: float) -> float | None:
     return round(100 * used / total, 1) if total else None
 
 
-def moment(text: str | None) -> datetime | None:
-    """Return an instant of the API."""
-    return datetime.fromisoformat(text) if text else None
-
-
-def ago(text: str | None, now: datetime | None = None) -> str:
+def ago(when: datetime | None, now: datetime | None = None) -> str:
     """Return how long ago, in the largest unit."""
-    when = moment(text)
     if when is None:
         return "-"
-    seconds = max(0, int(((now or datetime.now(UTC)) - when).total_seconds()))
+    return duration(max(0.0, ((now or datetime.now(UTC)) - when).total_seconds()))
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time in the largest unit."""
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= length:
-            return f"{seconds // length}{unit}"
-    return f"{seconds}s"
+            return f"{int(seconds // length)} {unit}"
+    return f"{int(seconds)} s"
 
 
 def state(word: str, label: str) -> str:
     """Return a state as mark and word: never by colour alone."""
-    return f"{_MARKS.get(word, '▸')} {label}"
+    bad = word in set(State) and State(word).final
+    return f"{_MARKS.get(word, '✗' if bad else '▸')} {label}"
 
 
-def fullest(node: dict[str, Any]) -> float | None:
+def colour(word: str) -> Colour:
+    """Return the colour of a state."""
+    return _COLOURS.get(word, "red")
+
+
+def fullest(metrics: Metrics | None) -> float | None:
     """Return how full the fullest disk is, in percent."""
-    disks = (node.get("metrics") or {}).get("disks") or []
-    found = [percent(disk["used"], disk["total"]) for disk in disks]
+    disks = metrics.disks if metrics else []
+    found = [percent(disk.used, disk.total) for disk in disks]
     return max((value for value in found if value is not None), default=None)
 
 
-def command(run: dict[str, Any]) -> str:
-    """Return a run's command in one safe line."""
-    given = run["command"]
-    return clean(given.get("shell") or " ".join(given.get("argv") or []))[:300]
+def memory(metrics: Metrics | None) -> float | None:
+    """Return how much of the memory is in use, in percent."""
+    return percent(metrics.memory_used, metrics.memory_total) if metrics else None
+
+
+def command(given: Command, longest: int = 300) -> str:
+    """Return a command in one safe line."""
+    return clean(given.shell or " ".join(given.argv))[:longest]
