@@ -3,7 +3,6 @@
 import json
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.system.conftest import Server, until
@@ -178,5 +177,3 @@ def test_a_host_that_only_watches_runs_nothing(server: Server, tmp_path: Path) -
     assert target["state"] == "refused"
     assert "policy" in target["reason"]
     assert not mark.exists()
-
-

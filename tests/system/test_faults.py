@@ -30,7 +30,9 @@ def test_a_killed_agent_does_not_end_its_command(server: Server, tmp_path: Path)
     """kill -9 of the agent: the command goes on, and the next agent tells its end and output."""
     agent = server.join("one")
     ledger = tmp_path / "ledger"
-    run = server.run([], "one", command={"argv": [], "shell": write(ledger, "x") + "sleep 3; echo end"})
+    run = server.run(
+        [], "one", command={"argv": [], "shell": write(ledger, "x") + "sleep 3; echo end"}
+    )
     until(ledger.exists)
     agent.kill()
     until(lambda: server.node("one")["state"] == "offline", 3, "offline within a second or so")
@@ -64,7 +66,9 @@ def test_a_command_that_was_killed_with_its_agent_is_interrupted(
     """Agent and command killed together, as by a crash of the host: interrupted, never again."""
     agent = server.join("one")
     ledger = tmp_path / "ledger"
-    run = server.run([], "one", command={"argv": [], "shell": write(ledger, "$$ $PPID") + "sleep 60"})
+    run = server.run(
+        [], "one", command={"argv": [], "shell": write(ledger, "$$ $PPID") + "sleep 60"}
+    )
     until(lambda: ledger.exists() and len(ledger.read_text().split()) == 2)
     command, supervisor = map(int, ledger.read_text().split())
     agent.kill()
@@ -81,7 +85,9 @@ def test_a_killed_broker_in_mid_run(server: Server, tmp_path: Path) -> None:
     """kill -9 of nats-server: the command goes on, its end arrives, it ran once."""
     agent = server.join("one")
     ledger = tmp_path / "ledger"
-    run = server.run([], "one", command={"argv": [], "shell": write(ledger, "x") + "sleep 2; echo end"})
+    run = server.run(
+        [], "one", command={"argv": [], "shell": write(ledger, "x") + "sleep 2; echo end"}
+    )
     until(ledger.exists)
     os.kill(int((server.data_dir / "nats" / "nats.pid").read_text()), signal.SIGKILL)
     view = server.over(run, 60)
@@ -209,7 +215,7 @@ def test_a_revoked_node_is_cut_and_stays_out(server: Server) -> None:
     def connected() -> bool:
         port = server.state()["monitor_port"]
         url = f"http://127.0.0.1:{port}/connz?auth=1"
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310
+        with urllib.request.urlopen(url, timeout=5) as answer:
             return node in json.dumps(json.load(answer))
 
     until(lambda: not connected(), 3, "cut")
@@ -282,7 +288,8 @@ async def main(path):
             ("scheduler.report", "scheduler.sync", "registry.inventory", "authority.renew")]
         for number in range(1000):
             for subject in subjects:
-                await bus.send(subject, bytes([number % 256]) * (number % 211), reply=f"_INBOX_{node}.x")
+                junk = bytes([number % 256]) * (number % 211)
+                await bus.send(subject, junk, reply=f"_INBOX_{node}.x")
         await bus.flush()
 
 asyncio.run(main(sys.argv[1]))
