@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
+
 from tests.system.conftest import Server, until
 
 
@@ -142,3 +144,18 @@ def test_listening_everywhere_needs_a_name(make_server: Callable[..., Server]) -
     refused = other.muster("up", "--data-dir", str(other.data_dir), "--listen", "0.0.0.0")  # noqa: S104
     assert refused.returncode == 1
     assert "--address" in refused.stderr
+
+
+def test_a_directory_may_have_any_name(make_server: Callable[..., Server]) -> None:
+    """Spaces, quotes, Chinese, and a path in which no socket fits: broker and dashboard start."""
+    server = make_server("--no-agent")
+    server.data_dir = server.data_dir.parent / '数据 "of" mine' / ("x" * 90) / "server"
+    server.data_dir.parent.mkdir(parents=True)
+    server.start()
+    login = json.loads((server.data_dir / "first-login.json").read_text())
+    with httpx.Client(base_url=server.url, timeout=20) as browser:
+        browser.post("/api/v1/login", json=login).raise_for_status()
+        change = {"old": login["password"], "new": "my own words"}
+        csrf = {"X-Muster-CSRF": browser.cookies["muster_csrf"]}
+        browser.post("/api/v1/me/password", json=change, headers=csrf).raise_for_status()
+        until(lambda: "<title>" in browser.get("/dashboard/").text, 30, "the dashboard")

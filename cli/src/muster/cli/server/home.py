@@ -5,12 +5,14 @@ import json
 import logging
 import os
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from muster.cli.server import broker, parts, ports
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 
 _START: Final = 60.0
 _GRACE: Final = 7.0
+_SOCKET_PATH: Final = 100
+"""Bytes: unix(7) allows 108 with the terminating zero, macOS 104."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,7 @@ class Home:
         self.where = where
         self.ca = prepare(self.layout, self.options, where)
         async with AsyncExitStack() as stack:
+            self.socket = stack.enter_context(_socket(self.layout))
             self._state(ready=False)
             stack.callback(self.layout.state.unlink, missing_ok=True)
             await self._watch(stack, broker.child(self.layout, self.lock))
@@ -117,7 +122,7 @@ class Home:
             self._write_context()
             if self.options.dashboard:
                 url, ca = where.local_url, self.ca
-                await self._watch(stack, parts.dashboard(self.layout, url, ca))
+                await self._watch(stack, parts.dashboard(self.layout, self.socket, url, ca))
             if self.options.agent:
                 await self._join_here()
                 await self._watch(stack, parts.agent(self.layout))
@@ -159,7 +164,7 @@ class Home:
                 "tls_cert": str(cert) if tls else None,
                 "tls_key": str(key) if tls else None,
                 "web_ca": str(self._tls("ca.pem")) if tls and not all(own) else None,
-                "dashboard": f"unix:{self.layout.dashboard}" if self.options.dashboard else "",
+                "dashboard": f"unix:{self.socket}" if self.options.dashboard else "",
             }
         return {key: value for key, value in values.items() if value is not None}
 
@@ -277,6 +282,16 @@ async def _kept(
         finally:
             stop.set()
             await asyncio.wait([task], timeout=_GRACE)
+
+
+@contextmanager
+def _socket(layout: Layout) -> Iterator[Path]:
+    """Yield the path of the dashboard's socket; below a long data directory it would not fit."""
+    if len(os.fsencode(layout.dashboard)) <= _SOCKET_PATH:
+        yield layout.dashboard
+        return
+    with tempfile.TemporaryDirectory(prefix="muster-") as short:
+        yield Path(short) / layout.dashboard.name
 
 
 def _parsed(body: bytes) -> Any:

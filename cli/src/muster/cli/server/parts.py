@@ -7,6 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -54,15 +55,15 @@ def child_of(name: str, layout: Layout, values: dict[str, Any], log_level: str) 
     )
 
 
-def dashboard(layout: Layout, gateway: str, ca: str) -> Child:
-    """Return the dashboard, on a socket that only we can reach."""
-    layout.dashboard.unlink(missing_ok=True)
+def dashboard(layout: Layout, socket: Path, gateway: str, ca: str) -> Child:
+    """Return the dashboard, on a *socket* that only we can reach."""
+    socket.unlink(missing_ok=True)
     return Child(
         name="dashboard",
         argv=[sys.executable, "-m", "muster.dashboard"],
         log_file=layout.logs / "dashboard.log",
         env={
-            "MUSTER_DASHBOARD_LISTEN": f"unix:{layout.dashboard}",
+            "MUSTER_DASHBOARD_LISTEN": f"unix:{socket}",
             "MUSTER_DASHBOARD_GATEWAY": gateway,
             "MUSTER_DASHBOARD_CA": ca,
         },

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -280,7 +280,7 @@ def server_config(world: World, home: Path, listener: Listener) -> str:
 
     ``sync_interval: always``: without it, acknowledged messages are lost at a power failure.
     """
-    quoted = json.dumps
+    quoted = partial(json.dumps, ensure_ascii=False)  # the broker knows no \uXXXX
     tls = ""
     if listener.cert and listener.key:
         files = f"cert_file: {quoted(str(listener.cert))}, key_file: {quoted(str(listener.key))}"
