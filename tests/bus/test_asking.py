@@ -261,3 +261,17 @@ async def test_a_call_that_changes_something_is_not_asked_twice(
     await asyncio.to_thread(plain.start)
     await asyncio.sleep(1.5)
     assert toy.done == ["wait:1"]
+
+
+async def test_a_busy_endpoint_does_not_hold_up_another(plain: PlainBroker, client: Bus) -> None:
+    """More long questions than there are places for: the other calls are answered at once."""
+    async with (
+        connect(plain.url, name="toy", keys=[PUBLIC]) as bus,
+        bus.serving(Toy(), name="toy", version="0.0.1", at_once=4),
+        asyncio.TaskGroup() as group,
+    ):
+        long = [group.create_task(client.ask(OPEN, Say(text="wait:2"))) for _ in range(5)]
+        await asyncio.sleep(0.2)
+        async with asyncio.timeout(1.5):
+            await client.ask(ECHO, Say(text="hi"), ticket=ticket("toy.*"))
+        assert not any(one.done() for one in long)

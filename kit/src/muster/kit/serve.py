@@ -5,6 +5,7 @@ by the node's own subject, or by the broker's permissions alone. On the way out,
 first and what has begun is finished.
 """
 
+import asyncio
 import logging
 import re
 import time
@@ -83,7 +84,8 @@ class Serving:
         """Answer over *client*; *keys* verify tickets."""
         self._client = client
         self._keys = keys
-        self._crew = Crew(at_once)
+        self._at_once = at_once
+        self._crews: list[Crew] = []
         self._grace = grace
         self._proven: dict[str, Ticket] = {}
 
@@ -114,7 +116,7 @@ class Serving:
             with suppress(nats.errors.Error):
                 if endpoint._subscription is not None:  # noqa: SLF001
                     await endpoint._subscription.drain()  # noqa: SLF001
-        await self._crew.go_home(self._grace)
+        await asyncio.gather(*(crew.go_home(self._grace) for crew in self._crews))
         with suppress(nats.errors.Error, AssertionError):
             await micro.stop()
         with suppress(nats.errors.Error):
@@ -123,9 +125,12 @@ class Serving:
     def _handing(
         self, call: Call[Any, Any], method: Callable[[Any, Caller], Awaitable[Message]]
     ) -> Callable[[Request], Awaitable[None]]:
+        crew = Crew(self._at_once)  # of its own: those who wait here must not hold up the others
+        self._crews.append(crew)
+
         async def take(request: Request) -> None:
             msg: Msg = request._msg  # noqa: SLF001  # the reply subject is nowhere else
-            await self._crew.take(self._answer(call, method, msg), msg.subject)
+            await crew.take(self._answer(call, method, msg), msg.subject)
 
         return take
 
