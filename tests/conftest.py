@@ -28,6 +28,16 @@ def _wait_until_ready(programs: Path, home: Path, server: subprocess.Popen[bytes
         time.sleep(0.05)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _plain_signals() -> None:
+    """Undo what `nohup` and shells without job control do: children inherit what is ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """Run a PostgreSQL of our own, on a Unix socket alone; choose a schema with ``&schema=…``."""

@@ -1,6 +1,7 @@
 """Keys and the tokens of NATS: what goes out comes in again, and nothing else does."""
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -37,6 +38,17 @@ def test_a_damaged_seed_is_refused(place: int) -> None:
     wrong = "A" if seed[place] != "A" else "B"
     with pytest.raises(ValueError, match="nkey"):
         Key.from_seed(seed[:place] + wrong + seed[place + 1 :])
+
+
+def test_a_key_is_written_in_one_way() -> None:
+    """The last letter of a seed has bits to spare: only one of its four forms is the seed."""
+    seed = Key.generate("U").seed
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+    good = []
+    for letter in letters:
+        with suppress(ValueError):
+            good.append(Key.from_seed(seed[:-1] + letter).seed)
+    assert good == [seed]
 
 
 @given(st.text(max_size=80))

@@ -87,4 +87,6 @@ def _decode(text: str) -> bytes:
         raise ValueError("not an nkey") from error
     if len(raw) < 3 or binascii.crc_hqx(raw[:-2], 0) != int.from_bytes(raw[-2:], "little"):  # noqa: PLR2004
         raise ValueError("not an nkey: wrong checksum")
+    if _encode(raw[:-2]) != text:  # bits behind the last byte: two texts must not be one key
+        raise ValueError("not an nkey: not as it is written")
     return raw[:-2]
