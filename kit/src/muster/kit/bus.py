@@ -87,6 +87,19 @@ class Bus:
 
         When the connection breaks in between, a safe call is asked again within *timeout*.
         """
+        data = await self.ask_raw(call, ask, ticket=ticket, node=node, timeout=timeout)
+        return wire.unpack(call.answer, data)
+
+    async def ask_raw(
+        self,
+        call: Call[Ask, Answer],
+        ask: Ask,
+        *,
+        ticket: str = "",
+        node: str = "",
+        timeout: float = 5.0,  # noqa: ASYNC109
+    ) -> bytes:
+        """Do as `ask`, and return the answer as the service has written it."""
         subject = f"{call.subject}.{node}" if node else call.subject
         headers = {wire.TICKET: ticket} if ticket else None
         body = wire.pack(ask)
@@ -94,12 +107,10 @@ class Bus:
         while True:
             left = max(0.001, until - asyncio.get_running_loop().time())
             try:
-                data = await self.request(subject, body, headers=headers, timeout=left)
+                return await self.request(subject, body, headers=headers, timeout=left)
             except AnswerLost:
                 if not call.safe:
                     raise
-            else:
-                return wire.unpack(call.answer, data)
 
     async def request(
         self,

@@ -35,6 +35,9 @@ _CHATTY: Final = {
     "httpcore": logging.WARNING,
     "websockets": logging.WARNING,
 }
+_APART: Final[set[str]] = set()
+"""Services whose lines go to a file of their own."""
+
 _FILE_SIZE: Final = 10 * 1024 * 1024
 _FILES: Final = 3
 
@@ -129,6 +132,7 @@ def setup(level: Level = "info", form: Form = "console", file: Path | None = Non
         logging.StreamHandler(sys.stderr) if file is None else _rotating(file)
     )
     handler.setFormatter(_formatter(form))
+    handler.addFilter(lambda record: _service_of(record) not in _APART)
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
@@ -138,20 +142,24 @@ def setup(level: Level = "info", form: Form = "console", file: Path | None = Non
     for name, least in _CHATTY.items():
         logging.getLogger(name).setLevel(max(least, root.level))
     logging.captureWarnings(capture=True)
+    # nothing of this is in our lines, and finding it out is half of what a line costs
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     threading.excepthook = _in_a_thread
 
 
 @contextmanager
-def file_of(service: str, path: Path, form: Form = "json") -> Generator[None]:
-    """Also keep what *service* says in a file of its own, for as long as the block lasts."""
+def file_of(service: str, path: Path, form: Form = "console") -> Generator[None]:
+    """Keep what *service* says in a file of its own, for as long as the block lasts."""
     handler = _rotating(path)
     handler.setFormatter(_formatter(form))
     handler.addFilter(lambda record: _service_of(record) == service)
     root = logging.getLogger()
     root.addHandler(handler)
+    _APART.add(service)
     try:
         yield
     finally:
+        _APART.discard(service)
         root.removeHandler(handler)
         handler.close()
 
@@ -165,6 +173,12 @@ class _PrivateFile(RotatingFileHandler):
         # every new file of the rotation is readable by its owner alone
         os.close(os.open(self.baseFilename, os.O_CREAT | os.O_WRONLY, 0o600))
         return super()._open()
+
+    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: ARG002, N802
+        # the one of the standard library formats each record twice, to know its length
+        if self.stream is None:
+            self.stream = self._open()
+        return bool(self.stream.tell() >= self.maxBytes)
 
 
 def _rotating(path: Path) -> logging.Handler:

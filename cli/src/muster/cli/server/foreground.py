@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 import click
+import uvloop
 
 from muster.cli.i18n import t
 from muster.cli.server.home import Home
@@ -51,7 +52,7 @@ def _run(home: Home) -> int:
         except MusterError as error:
             refused.append(error)
 
-    code = run(main, grace=12.0)
+    code = run(main, grace=12.0, loop_factory=uvloop.new_event_loop)
     if refused:
         raise refused[0]
     return code

@@ -141,7 +141,8 @@ class Home:
             )
         else:
             serve = parts.task_of(name, self.layout, values)
-            stack.enter_context(logs.file_of(name, self.layout.logs / f"{name}.log"))
+            own = self.layout.logs / f"{name}.log"
+            stack.enter_context(logs.file_of(name, own, self.options.log_format))
             await stack.enter_async_context(_kept(name, serve))
 
     def _values(self, name: str) -> dict[str, Any]:

@@ -40,6 +40,11 @@ def declared(call: Call[Any, Any] | str, name: str) -> dict[str, Any]:
     return {"operation_id": name, "openapi_extra": {"x-permission": needs}}
 
 
+def relayed(call: Call[Any, Any], name: str) -> dict[str, Any]:
+    """Return what a route declares that passes the answer of *call* on as it is."""
+    return {**declared(call, name), "response_model": call.answer}
+
+
 def install(app: FastAPI) -> None:
     """Let *app* describe itself in our way."""
     app.description = _DESCRIPTION

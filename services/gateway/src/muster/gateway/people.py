@@ -15,6 +15,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from starlette.requests import HTTPConnection
+from starlette.responses import Response
 
 from muster.contracts.authority import EXCHANGE, Exchange, Granted, Origin, Person
 from muster.contracts.base import Answer, Ask, Call
@@ -64,6 +65,17 @@ class Visitor:
     ) -> Answer:
         """Ask the bus as this person."""
         return await self.bus.ask(call, ask, ticket=self.granted.ticket, timeout=timeout)
+
+    async def relay(
+        self,
+        call: Call[Ask, Answer],
+        ask: Ask,
+        timeout: float = 10.0,  # noqa: ASYNC109
+    ) -> Response:
+        """Ask the bus as this person, and return the answer as the service has written it."""
+        ticket = self.granted.ticket
+        body = await self.bus.ask_raw(call, ask, ticket=ticket, timeout=timeout)
+        return Response(body, media_type="application/json")
 
 
 def key_of(secret: str) -> bytes:

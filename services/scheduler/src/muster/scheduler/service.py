@@ -6,6 +6,7 @@ exactly one final state.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -256,8 +257,8 @@ def _fresh(run: store.NewRun, command: Command, meant: Sequence[Meant]) -> RunVi
 
 def _view(conn: Connection, run: str) -> RunView:
     row = store.find(conn, run)
-    numbers = store.counts(conn, [row.id]).get(row.id, {})
-    return store.view(row, numbers, store.targets_of(conn, row.id))
+    found = store.targets_of(conn, row.id)
+    return store.view(row, Counter(target.state for target in found), found)
 
 
 def _cancel(

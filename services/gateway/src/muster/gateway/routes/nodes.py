@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Path, Query
+from fastapi import APIRouter, Body, Path, Query, Response
 from pydantic import Field, TypeAdapter, ValidationError
 
 from muster.contracts.authority import REVOKE_NODE, RevokeNode
@@ -19,19 +19,15 @@ from muster.contracts.nodes import (
     RENAME_NODE,
     TAG_NODE,
     FindNode,
-    FleetStats,
     GroupNode,
-    History,
     ListNodes,
-    Node,
-    NodePage,
     ReadMetrics,
     RenameNode,
     Sample,
     TagNode,
 )
 from muster.gateway.gate import Me
-from muster.gateway.openapi import declared
+from muster.gateway.openapi import declared, relayed
 from muster.gateway.people import Visitor
 
 router = APIRouter(tags=["nodes"])
@@ -66,47 +62,47 @@ class Revocation(Message):
     reason: LongText = ""
 
 
-@router.get("/nodes", summary="List nodes", **declared(LIST_NODES, "listNodes"))
-async def list_nodes(ask: Annotated[ListNodes, Query()], me: Me) -> NodePage:
+@router.get("/nodes", summary="List nodes", **relayed(LIST_NODES, "listNodes"))
+async def list_nodes(ask: Annotated[ListNodes, Query()], me: Me) -> Response:
     """Answer a page of nodes, ordered by name."""
-    return await me.ask(LIST_NODES, ask)
+    return await me.relay(LIST_NODES, ask)
 
 
-@router.get("/fleet/stats", summary="Count nodes", **declared(FLEET_STATS, "getFleetStats"))
-async def fleet_stats(me: Me) -> FleetStats:
+@router.get("/fleet/stats", summary="Count nodes", **relayed(FLEET_STATS, "getFleetStats"))
+async def fleet_stats(me: Me) -> Response:
     """Answer the fleet in numbers."""
-    return await me.ask(FLEET_STATS, NOTHING)
+    return await me.relay(FLEET_STATS, NOTHING)
 
 
-@router.get("/nodes/{node}", summary="Find a node", **declared(FIND_NODE, "getNode"))
-async def get_node(node: NodeRef, me: Me) -> Node:
+@router.get("/nodes/{node}", summary="Find a node", **relayed(FIND_NODE, "getNode"))
+async def get_node(node: NodeRef, me: Me) -> Response:
     """Answer everything that is known of a node."""
-    return await me.ask(FIND_NODE, FindNode(node=node))
+    return await me.relay(FIND_NODE, FindNode(node=node))
 
 
-@router.patch("/nodes/{node}", summary="Rename a node", **declared(RENAME_NODE, "updateNode"))
-async def update_node(node: NodeRef, body: NodePatch, me: Me) -> Node:
+@router.patch("/nodes/{node}", summary="Rename a node", **relayed(RENAME_NODE, "updateNode"))
+async def update_node(node: NodeRef, body: NodePatch, me: Me) -> Response:
     """Give a node another name."""
     if body.name is None:
-        return await me.ask(FIND_NODE, FindNode(node=node))
-    return await me.ask(RENAME_NODE, RenameNode(node=node, name=body.name))
+        return await me.relay(FIND_NODE, FindNode(node=node))
+    return await me.relay(RENAME_NODE, RenameNode(node=node, name=body.name))
 
 
 _TAGS = {"set and remove": {"value": {"put": {"env": "prod"}, "remove": ["old"]}}}
 
 
-@router.post("/nodes/{node}/tags", summary="Tag a node", **declared(TAG_NODE, "tagNode"))
+@router.post("/nodes/{node}/tags", summary="Tag a node", **relayed(TAG_NODE, "tagNode"))
 async def tag_node(
     node: NodeRef, body: Annotated[TagChange, Body(openapi_examples=_TAGS)], me: Me
-) -> Node:
+) -> Response:
     """Set and remove tags."""
-    return await me.ask(TAG_NODE, TagNode(node=node, put=body.put, remove=body.remove))
+    return await me.relay(TAG_NODE, TagNode(node=node, put=body.put, remove=body.remove))
 
 
-@router.post("/nodes/{node}/groups", summary="Group a node", **declared(GROUP_NODE, "groupNode"))
-async def group_node(node: NodeRef, body: GroupChange, me: Me) -> Node:
+@router.post("/nodes/{node}/groups", summary="Group a node", **relayed(GROUP_NODE, "groupNode"))
+async def group_node(node: NodeRef, body: GroupChange, me: Me) -> Response:
     """Add a node to groups, take it out of others."""
-    return await me.ask(GROUP_NODE, GroupNode(node=node, add=body.add, remove=body.remove))
+    return await me.relay(GROUP_NODE, GroupNode(node=node, add=body.add, remove=body.remove))
 
 
 @router.post(
@@ -120,18 +116,19 @@ async def revoke_node(node: NodeRef, body: Revocation, me: Me) -> None:
     await me.ask(REVOKE_NODE, RevokeNode(node=await _id_of(node, me), reason=body.reason))
 
 
-@router.get("/nodes/{node}/metrics", summary="Read metrics", **declared(READ_METRICS, "getMetrics"))
+@router.get("/nodes/{node}/metrics", summary="Read metrics", **relayed(READ_METRICS, "getMetrics"))
 async def get_metrics(
     node: NodeRef,
     me: Me,
     start: Annotated[Time | None, Query(description="an hour before `end` if left out")] = None,
     end: Annotated[Time | None, Query(description="now if left out")] = None,
     points: Annotated[int, Query(ge=1, le=10_000, description="at most so many samples")] = 600,
-) -> History:
+) -> Response:
     """Answer the history of a node."""
     until = end or datetime.now(UTC)
     since = start or until - timedelta(hours=1)
-    return await me.ask(READ_METRICS, ReadMetrics(node=node, start=since, end=until, points=points))
+    ask = ReadMetrics(node=node, start=since, end=until, points=points)
+    return await me.relay(READ_METRICS, ask)
 
 
 @router.get(

@@ -24,16 +24,13 @@ from muster.contracts.runs import (
     ListRuns,
     ReadFile,
     ReadOutput,
-    ResultFiles,
-    RunEvents,
     RunEventsAfter,
-    RunPage,
-    RunView,
     Stream,
 )
 from muster.gateway import downloads
 from muster.gateway.gate import Me
-from muster.gateway.openapi import declared
+from muster.gateway.openapi import declared, relayed
+from muster.kit.wire import unpack
 
 router = APIRouter(tags=["runs"])
 
@@ -66,58 +63,64 @@ _RUNS = {
 }
 
 
-@router.post("/runs", summary="Run a command", status_code=202, **declared(CREATE_RUN, "createRun"))
+class _Made(Message):
+    """What of a new run has to be known here."""
+
+    id: Id
+
+
+@router.post("/runs", summary="Run a command", status_code=202, **relayed(CREATE_RUN, "createRun"))
 async def create_run(
     body: Annotated[CreateRun, Body(openapi_examples=_RUNS)],
-    response: Response,
     me: Me,
     idempotency_key: Annotated[str, Header(max_length=200)] = "",
-) -> RunView:
+) -> Response:
     """Accept a command for nodes: from now on it is never lost, and executed at most once.
 
     The same `Idempotency-Key` from the same person answers with the first run.
     """
     ask = body.model_copy(update={"key": idempotency_key}) if idempotency_key else body
-    run = await me.ask(CREATE_RUN, ask, timeout=30)
-    response.headers["Location"] = f"/api/v1/runs/{run.id}"
-    return run
+    response = await me.relay(CREATE_RUN, ask, timeout=30)
+    response.status_code = 202
+    response.headers["Location"] = f"/api/v1/runs/{unpack(_Made, bytes(response.body)).id}"
+    return response
 
 
-@router.get("/runs", summary="List runs", **declared(LIST_RUNS, "listRuns"))
-async def list_runs(ask: Annotated[ListRuns, Query()], me: Me) -> RunPage:
+@router.get("/runs", summary="List runs", **relayed(LIST_RUNS, "listRuns"))
+async def list_runs(ask: Annotated[ListRuns, Query()], me: Me) -> Response:
     """Answer a page of runs, newest first, without targets."""
-    return await me.ask(LIST_RUNS, ask)
+    return await me.relay(LIST_RUNS, ask)
 
 
-@router.get("/runs/{run}", summary="Get a run", **declared(GET_RUN, "getRun"))
+@router.get("/runs/{run}", summary="Get a run", **relayed(GET_RUN, "getRun"))
 async def get_run(
     run: RunStart,
     me: Me,
     wait: Annotated[float, Query(ge=0, le=30, description="seconds to wait for its end")] = 0.0,
-) -> RunView:
+) -> Response:
     """Answer a run with its targets, at once or when it has ended."""
-    return await me.ask(GET_RUN, GetRun(run=run, wait=wait), timeout=wait + 10)
+    return await me.relay(GET_RUN, GetRun(run=run, wait=wait), timeout=wait + 10)
 
 
-@router.post("/runs/{run}/cancel", summary="Cancel a run", **declared(CANCEL_RUN, "cancelRun"))
-async def cancel_run(run: RunId, me: Me, body: Cancellation | None = None) -> RunView:
+@router.post("/runs/{run}/cancel", summary="Cancel a run", **relayed(CANCEL_RUN, "cancelRun"))
+async def cancel_run(run: RunId, me: Me, body: Cancellation | None = None) -> Response:
     """End a run on all its nodes, or on some."""
-    return await me.ask(
+    return await me.relay(
         CANCEL_RUN, CancelRun(run=run, nodes=body.nodes if body else []), timeout=30
     )
 
 
-@router.get("/runs/{run}/events", summary="Read events", **declared(RUN_EVENTS, "listRunEvents"))
+@router.get("/runs/{run}/events", summary="Read events", **relayed(RUN_EVENTS, "listRunEvents"))
 async def list_events(
     run: RunId,
     me: Me,
     after: Annotated[int, Query(description="number of the last event known")] = 0,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     output: Annotated[bool, Query(description="with pieces of output")] = True,  # noqa: FBT002
-) -> RunEvents:
+) -> Response:
     """Answer what happened in a run after an event, oldest first."""
     ask = RunEventsAfter(run=run, after=after, limit=limit, output=output)
-    return await me.ask(RUN_EVENTS, ask)
+    return await me.relay(RUN_EVENTS, ask)
 
 
 @router.get(
@@ -149,10 +152,10 @@ async def get_output(
     return downloads.output(me, ask, first)
 
 
-@router.get("/runs/{run}/files/{node}", summary="List files", **declared(LIST_FILES, "listFiles"))
-async def list_files(run: RunId, node: Node, me: Me) -> ResultFiles:
+@router.get("/runs/{run}/files/{node}", summary="List files", **relayed(LIST_FILES, "listFiles"))
+async def list_files(run: RunId, node: Node, me: Me) -> Response:
     """Answer the result files of one target, as they are on the node."""
-    return await me.ask(LIST_FILES, ListFiles(run=run, node=node), timeout=20)
+    return await me.relay(LIST_FILES, ListFiles(run=run, node=node), timeout=20)
 
 
 @router.get(
