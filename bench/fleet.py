@@ -38,19 +38,23 @@ class Fleet:
 
     def join(self, count: int) -> list[str]:
         """Let *count* agents join and run; return their names once all are online."""
-        client = self.connect()
         names = [f"bench{number:03d}" for number in range(count)]
+        self.join_as(names)
+        return names
+
+    def join_as(self, names: Sequence[str]) -> None:
+        """Let an agent join and run for each of *names*; return once all are online."""
+        client = self.connect()
         lines = [client.ask("POST", "/join-tokens", {"name": name})["line"] for name in names]
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(self._join, names, lines))
         for name in names:
             self.agents.append(self._agent("run", name))
         end = time.monotonic() + 120
-        while client.ask("GET", "/fleet/stats")["online"] < count:
+        while client.ask("GET", "/fleet/stats")["online"] < len(names):
             if time.monotonic() > end:
                 raise TimeoutError("the agents do not come online")
             time.sleep(0.2)
-        return names
 
     def _join(self, name: str, line: str) -> None:
         # the gateway lets an address try twenty times a minute
@@ -106,7 +110,7 @@ class Client:
 
 
 @contextmanager
-def running(*options: str) -> Generator[Fleet]:
+def running(*options: str, dashboard: bool = False) -> Generator[Fleet]:
     """Run a server for the length of the block."""
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
         home = Path(folder)
@@ -114,7 +118,7 @@ def running(*options: str) -> Generator[Fleet]:
         with (home / "up.log").open("wb") as log:
             server = subprocess.Popen(
                 [sys.executable, "-m", "muster.cli", "up", "--data-dir", home / "server",
-                 "--no-agent", "--no-dashboard", *ports, *options],
+                 "--no-agent", "--dashboard" if dashboard else "--no-dashboard", *ports, *options],
                 env=ENV, stdout=log, stderr=log,
             )  # fmt: skip
         fleet = Fleet(home, {})

@@ -82,6 +82,7 @@ class Meter:
                         kind=_text(kind),
                         total=total,
                         used=used,
+                        free=stat.f_bavail * stat.f_frsize,
                     )
                 )
         return found[:256]

@@ -26,6 +26,8 @@ class DiskUse(Message):
     """Bytes."""
     used: Count
     """Bytes."""
+    free: Count | None = None
+    """Bytes that may still be written: less than what is not used, where some is reserved."""
 
 
 class DiskIo(Message):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from muster.contracts.nodes import Metrics, NodeState
+from muster.contracts.nodes import DiskUse, Metrics, NodeState
 from muster.contracts.runs import Command, State
 from muster.kit.text import clean
 
@@ -65,10 +65,20 @@ def colour(word: str) -> Colour:
     return _COLOURS.get(word, "red")
 
 
+def free(disk: DiskUse) -> int:
+    """Return how many bytes may still be written."""
+    return disk.total - disk.used if disk.free is None else disk.free
+
+
+def full(disk: DiskUse) -> float | None:
+    """Return how full a file system is, in percent, as `df` tells it."""
+    return percent(disk.used, disk.used + free(disk))
+
+
 def fullest(metrics: Metrics | None) -> float | None:
     """Return how full the fullest disk is, in percent."""
     disks = metrics.disks if metrics else []
-    found = [percent(disk.used, disk.total) for disk in disks]
+    found = [full(disk) for disk in disks]
     return max((value for value in found if value is not None), default=None)
 
 

@@ -50,12 +50,15 @@ def _memory(row: Row) -> float | None:
     return _share(metrics.get("memory_used"), metrics.get("memory_total"))
 
 
+def _full(disk: Row) -> float | None:
+    """Return how full a file system is as `df` tells it: what is reserved counts as used."""
+    free = disk.get("free")
+    return _share(disk["used"], disk["total"] if free is None else disk["used"] + free)
+
+
 def _fullest(row: Row) -> tuple[float, str] | None:
     """Return the file system that is fuller than the others."""
-    shares = [
-        (_share(disk["used"], disk["total"]) or 0.0, str(disk["mount"]))
-        for disk in _metrics(row).get("disks") or ()
-    ]
+    shares = [(_full(disk) or 0.0, str(disk["mount"])) for disk in _metrics(row).get("disks") or ()]
     return max(shares, default=None)
 
 
@@ -230,7 +233,7 @@ def _facts(told: Row) -> list[tuple[str, Any]]:
 
 
 def _usage(disk: Row) -> str:
-    share = _percent(_share(disk["used"], disk["total"]))
+    share = _percent(_full(disk))
     return f"{disk['mount']} {share} ({human.size(disk['used'])} / {human.size(disk['total'])})"
 
 

@@ -161,8 +161,8 @@ def _disks(node: Node) -> None:
     rows = [
         {
             "mount": clean(disk.mount),
-            "used": shapes.percent(disk.used, disk.total),
-            "free": shapes.size(disk.total - disk.used),
+            "used": shapes.full(disk),
+            "free": shapes.size(shapes.free(disk)),
             "size": shapes.size(disk.total),
             "kind": clean(disk.kind),
         }
