@@ -78,10 +78,9 @@ def terminal(ours: fleet.Fleet) -> None:
         )  # fmt: skip
         console.print(Text.from_ansi(said.stdout.rstrip()))
         console.print()
-    picture = re.sub(
-        r"@font-face \{.*?\}\s*", "", console.export_svg(title="muster"), flags=re.DOTALL
-    )
-    (HERE / "terminal.svg").write_text(picture)  # without fonts that a reader would fetch
+    drawn = console.export_svg(title="muster")
+    alone = re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)  # a reader fetches none
+    (HERE / "terminal.svg").write_text(alone)
 
 
 def browser(ours: fleet.Fleet, run: str) -> None:

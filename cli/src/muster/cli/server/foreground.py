@@ -10,6 +10,7 @@ import uvloop
 from muster.cli.i18n import t
 from muster.cli.server.home import Home
 from muster.cli.server.layout import Layout, read_state
+from muster.cli.server.notify import notify
 from muster.cli.server.screen import screen
 from muster.cli.server.settings import ServerSettings
 from muster.cli.server.up import QUIET
@@ -47,7 +48,9 @@ def _run(home: Home) -> int:
             async with home.running():
                 if not os.environ.get(QUIET):
                     click.echo(screen(home.layout, read_state(home.layout) or {}))
+                notify(f"READY=1\nSTATUS={home.where.url}")
                 await stop.wait()
+                notify("STOPPING=1")
                 click.echo(t("server.up.stopping"), err=True)
         except MusterError as error:
             refused.append(error)
