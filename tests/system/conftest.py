@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from muster.kit.identity.certificates import client_context
 from muster.kit.testing import free_port
 
 ENV = {key: value for key, value in os.environ.items() if not key.startswith("MUSTER_")}
@@ -115,6 +117,12 @@ class Server:
         return str(self.state()["local_url"])
 
     @property
+    def tls(self) -> ssl.SSLContext | None:
+        """What trusts the server's CA, and no other."""
+        secure = self.url.startswith("https:")
+        return client_context((self.data_dir / "tls/ca.pem").read_text()) if secure else None
+
+    @property
     def token(self) -> str:
         """The local administrator's API token."""
         return (self.data_dir / "keys" / "local.token").read_text().strip()
@@ -132,7 +140,7 @@ class Server:
             },
         )
         try:
-            with urllib.request.urlopen(request, timeout=40) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=40, context=self.tls) as answer:  # noqa: S310
                 data = answer.read()
         except urllib.error.HTTPError as error:
             pytest.fail(f"{method} {path}: {error.code} {error.read().decode()}")
@@ -200,7 +208,7 @@ class Server:
             f"{self.url}/api/v1/runs/{run}/output/{node}/{stream}",
             headers={"Authorization": f"Bearer {self.token}"},
         )
-        with urllib.request.urlopen(request, timeout=40) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=40, context=self.tls) as answer:  # noqa: S310
             data: bytes = answer.read()
         return data
 

@@ -1,0 +1,146 @@
+"""A host of its own: another network namespace, another address, TLS, and a cable to cut."""
+
+import base64
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.system.conftest import ENV, Agent, Server, until
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, timeout=10)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A network with one host in it, joined to ours by a cable."""
+
+    name: str
+    here: str
+    there: str
+
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """The words that run a program there."""
+        return ("ip", "netns", "exec", self.name)
+
+    def cable(self, state: str) -> None:
+        """Pull the cable (``down``) or put it back (``up``)."""
+        _ip("-n", self.name, "link", "set", f"{self.name}b", state)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """Make a network namespace with a veth pair."""
+    number = os.getpid() % 250
+    site = Site(f"mst{os.getpid() % 100_000}", f"10.213.{number}.1", f"10.213.{number}.2")
+    ours, theirs = f"{site.name}a", f"{site.name}b"
+    made = subprocess.run(["ip", "netns", "add", site.name], check=False, capture_output=True)
+    if made.returncode:
+        pytest.skip(f"no network namespace can be made here: {made.stderr.decode().strip()}")
+    try:
+        _ip("link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", site.name)
+        _ip("addr", "add", f"{site.here}/30", "dev", ours)
+        _ip("link", "set", ours, "up")
+        _ip("-n", site.name, "addr", "add", f"{site.there}/30", "dev", theirs)
+        _ip("-n", site.name, "link", "set", "lo", "up")
+        site.cable("up")
+        yield site
+    finally:
+        _ip("netns", "del", site.name)
+
+
+@pytest.fixture
+def far(make_server: Callable[..., Server], site: Site) -> Server:
+    """Run a server that listens on the cable."""
+    made = make_server(
+        "--no-agent", "--no-dashboard", "--listen", site.here, "--address", site.here
+    )
+    made.start()
+    return made
+
+
+def _token(server: Server) -> list[str]:
+    """Return the words that `muster node token` tells to type, behind ``muster agent``."""
+    line = server.muster("node", "token").stdout.strip()
+    assert line.startswith("muster agent join ")
+    return line.split()[2:]
+
+
+def _join(site: Site, words: list[str], data_dir: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*site.inside, sys.executable, "-m", "muster.agent", *words, "--data-dir", data_dir],
+        env=ENV, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def _tampered(token: str) -> str:
+    """Return the token with the fingerprint of another CA."""
+    prefix, _, body = token.partition(".")
+    said = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    said["f"] = ("0" if said["f"][0] != "0" else "1") + said["f"][1:]
+    text = base64.urlsafe_b64encode(json.dumps(said, separators=(",", ":")).encode())
+    return f"{prefix}.{text.decode().rstrip('=')}"
+
+
+def test_a_host_in_another_network_joins_and_obeys(far: Server, site: Site, tmp_path: Path) -> None:
+    """The printed line is all it takes; the CA is verified first, and the token works once."""
+    words = _token(far)
+    refused = _join(site, [words[0], _tampered(words[1])], tmp_path / "deceived")
+    assert refused.returncode != 0
+    assert "not the one that the token names" in refused.stderr
+    assert [token["used"] for token in far.api("GET", "/join-tokens")["items"]] == [None]
+    joined = _join(site, words, tmp_path / "node")
+    assert joined.returncode == 0, joined.stderr
+    again = _join(site, words, tmp_path / "second")
+    assert again.returncode != 0
+    assert "has been used" in again.stderr
+    agent = Agent(tmp_path / "node")
+    far.agents.append(agent)
+    for path in (agent.data_dir, *agent.data_dir.rglob("*")):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+    agent.start(*site.inside)
+    node = until(lambda: far.api("GET", "/nodes")["items"][0].get("inventory"), 30, "an inventory")
+    assert site.there in [one["address"] for one in node["addresses"]]
+    name = far.api("GET", "/nodes")["items"][0]["name"]
+    shown = far.muster("run", name, "--", shutil.which("ip") or "ip", "-br", "address")
+    assert site.there in shown.stdout
+    assert site.here not in shown.stdout
+
+
+def test_a_cut_cable(far: Server, site: Site, tmp_path: Path) -> None:
+    """Offline in 15 s; what is run meanwhile waits, and runs once when the host is back."""
+    assert _join(site, _token(far), tmp_path / "node").returncode == 0
+    agent = Agent(tmp_path / "node")
+    far.agents.append(agent)
+    agent.start(*site.inside)
+    until(lambda: far.api("GET", "/fleet/stats")["online"] == 1, 30, "online")
+    name = far.api("GET", "/nodes")["items"][0]["name"]
+    ledger = tmp_path / "ledger"
+    write = f"echo x >> {ledger}; sync {ledger}; "
+    busy = far.run([], name, command={"argv": [], "shell": f"{write}sleep 20; echo end"})
+    until(ledger.exists)
+    site.cable("down")
+    cut = time.monotonic()
+    until(lambda: far.node(name)["state"] == "offline", 25, "offline")
+    assert time.monotonic() - cut <= 17  # 15 s, and what a busy machine adds
+    waits = far.run([], name, command={"argv": [], "shell": write})
+    until(lambda: far.target(waits)["state"] == "queued", 10, "queued")
+    site.cable("up")
+    until(lambda: far.node(name)["state"] == "online", 15, "online again")
+    assert far.over(waits, 20)["counts"] == {"done": 1}
+    assert far.over(busy, 60)["counts"] == {"done": 1}
+    assert far.output(busy, agent.id) == b"end\n"
+    assert ledger.read_text() == "x\nx\n"
