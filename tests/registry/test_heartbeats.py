@@ -203,7 +203,7 @@ async def test_a_database_in_trouble_loses_no_metrics(stage: Stage) -> None:
 async def test_a_node_that_tells_very_much_does_not_silence_the_others(stage: Stage) -> None:
     """Live news of the others arrive, although what it says fills a message."""
     node, other = await stage.join("fat"), await stage.join("thin")
-    disks = [DiskUse(mount="x" * 990, total=1, used=1) for _ in range(250)]
+    disks = [DiskUse(mount="x" * 990, total=1, used=1) for _ in range(240)]
     fat = Metrics(cpu=1, memory_total=1, memory_used=1, disks=disks)
     async with stage.broker.connect(node) as line, stage.broker.connect(other) as good:
         await stage.say(line, node, beat(fat))

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -204,13 +205,17 @@ class Server:
 
     def output(self, run: str, node: str, stream: str = "stdout") -> bytes:
         """Return the stored output of one target."""
-        request = urllib.request.Request(  # noqa: S310
-            f"{self.url}/api/v1/runs/{run}/output/{node}/{stream}",
-            headers={"Authorization": f"Bearer {self.token}"},
-        )
-        with urllib.request.urlopen(request, timeout=40, context=self.tls) as answer:  # noqa: S310
+        with self.get(f"/runs/{run}/output/{node}/{stream}") as answer:
             data: bytes = answer.read()
         return data
+
+    def get(self, path: str) -> HTTPResponse:
+        """Ask for bytes as the local administrator; the answer is to be read and closed."""
+        request = urllib.request.Request(  # noqa: S310
+            f"{self.url}/api/v1{path}", headers={"Authorization": f"Bearer {self.token}"}
+        )
+        answer: HTTPResponse = urllib.request.urlopen(request, timeout=40, context=self.tls)  # noqa: S310
+        return answer
 
     def close(self) -> None:
         """End everything."""

@@ -1,9 +1,14 @@
 """Commands on real agents through the whole product: output, ends, files, faults of programs."""
 
+import contextlib
+import hashlib
 import json
 import os
 import time
 from pathlib import Path
+
+import psutil
+import pytest
 
 from tests.system.conftest import Server, until
 
@@ -125,33 +130,48 @@ def test_the_history_is_there_after_a_restart(home: Server) -> None:
     assert home.over(home.run(["true"], "one", "two"))["counts"] == {"done": 2}
 
 
+def _memory(home: Server) -> dict[int, int]:
+    """Return the memory in MiB of every process of the server and of its agents, by pid."""
+    roots = [home.state()["pid"], *(agent.process.pid for agent in home.agents if agent.process)]
+    found = {}
+    for root in roots:
+        process = psutil.Process(root)
+        for one in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found[one.pid] = one.memory_info().rss >> 20
+    return found
+
+
+@pytest.mark.timeout(240)
 def test_large_output_stays_small_in_memory(home: Server) -> None:
-    """200 MiB of output: kept as head and tail, whole on the node, and no process grows."""
+    """1 GiB of output: kept as head and tail, whole on the node, and no process grows."""
+    size = 1 << 30
+    before = _memory(home)
+    run = home.run([], "one", command={"argv": [], "shell": f"yes lantern | head -c {size}"})
+    highest = before.copy()
 
-    def rss() -> int:
-        """Return the memory of server, broker and agent in MiB."""
-        pids = [home.state()["pid"], int((home.data_dir / "nats" / "nats.pid").read_text())]
-        pids += [agent.process.pid for agent in home.agents if agent.process]
-        total = 0
-        for pid in pids:
-            for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-                if line.startswith("VmRSS"):
-                    total = max(total, int(line.split()[1]) // 1024)
-        return total
+    def look() -> None:
+        for pid, memory in _memory(home).items():
+            highest[pid] = max(highest.get(pid, 0), memory)
 
-    before = rss()
-    size = 200 * 1024 * 1024
-    run = home.run(["head", "-c", str(size), "/dev/zero"], "one")
-    highest = before
     while not (view := home.api("GET", f"/runs/{run}?wait=1"))["finished"]:
-        highest = max(highest, rss())
+        look()
     target = view["targets"][0]
     assert target["stdout"] == size
     kept = home.output(run, target["node"])
-    assert 0 < len(kept) <= 16 * 1024 * 1024
-    assert max(highest, rss()) - before < 64
-    files = home.api("GET", f"/runs/{run}/files/{target['node']}")
-    assert next(one for one in files["outputs"] if one["path"] == "stdout")["size"] == size
+    assert 8 << 20 < len(kept) < (8 << 20) + 200  # each stream has half of the 16 MiB
+    assert b"bytes" in kept[4 << 20 : (4 << 20) + 200]  # where it was cut, and how much
+    assert kept.startswith(b"lantern\n")
+    assert kept.endswith(b"lantern\n")
+    digest = hashlib.sha256()
+    with home.get(f"/runs/{run}/files/{target['node']}/content?output=true&path=stdout") as answer:
+        while part := answer.read(1 << 20):
+            digest.update(part)
+            look()
+    expected = hashlib.sha256(b"lantern\n" * (size // 8))
+    assert digest.hexdigest() == expected.hexdigest()
+    grown = {pid: memory - before.get(pid, 30) for pid, memory in highest.items()}
+    assert max(grown.values()) < 64, grown
 
 
 def test_many_at_once(home: Server) -> None:

@@ -152,7 +152,7 @@ async def _one_life(work: Callable[[], Awaitable[None]]) -> BaseException | None
 def _tell(name: str, error: BaseException | None, pause: float) -> None:
     if error is None:
         log.error("%s ended by itself; again in %.1f s", name, pause)
-    elif isinstance(error, MusterError):
+    elif isinstance(error, (MusterError, ChildProcessError)):
         log.error("%s stopped: %s; again in %.1f s", name, error, pause)
     else:
         log.error("%s crashed; again in %.1f s", name, pause, exc_info=error)

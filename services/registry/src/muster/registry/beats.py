@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -21,6 +22,7 @@ from muster.registry.settings import Settings
 log = logging.getLogger(__name__)
 
 _FLUSH: Final = 5.0
+_SOON: Final = 0.3
 _MOST: Final = 20_000
 _LARGEST: Final = 256 * 1024
 _PRUNE: Final = 300.0
@@ -39,6 +41,8 @@ class Beats:
         self._fresh: list[tuple[str, float, bytes]] = []
         self.dirty: set[str] = set()
         """Nodes whose row is to be written."""
+        self.soon = asyncio.Event()
+        """Set when that is worth an early write."""
 
     def take(self, message: Raw) -> Entry | None:
         """Take a heartbeat; returns the node that sent it, unless it was dropped."""
@@ -69,7 +73,11 @@ class Beats:
         pruned = 0.0
         while True:
             try:
-                await asyncio.sleep(_FLUSH)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_FLUSH):
+                        await self.soon.wait()
+                        await asyncio.sleep(_SOON)  # for all who come or go at the same time
+                self.soon.clear()
                 await self.flush()
                 if time.monotonic() - pruned > _PRUNE:
                     await self._prune()

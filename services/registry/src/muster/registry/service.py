@@ -255,6 +255,7 @@ class Registry:
             state = NodeState.ONLINE if change.online else NodeState.OFFLINE
             if entry.state is not state:
                 entry.state, entry.state_since = state, datetime.now(UTC)
+                self.beats.soon.set()
                 log.info("%s is %s: %s", entry.name, state.value, change.reason or "connected")
             if change.online:
                 entry.seen = datetime.now(UTC)
