@@ -29,11 +29,18 @@ from muster.kit.identity.world import Listener, World, server_config
 _SERVER = Path(sysconfig.get_path("scripts")) / "nats-server"
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """Return a port of the loopback that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of the loopback that nobody uses, and that was not returned before."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 @dataclass
