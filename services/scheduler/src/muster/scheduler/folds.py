@@ -81,8 +81,11 @@ def _fold(
         kept += [outputs.row_of(run, one.row.node, piece, seq) for piece in one.pieces]
         over = now if seq == head.seq and ended and head.open <= 0 else None
         events.append(store.event_of(one.row, row, pieces=one.pieces, finished=over))
-    store.change(conn, list(changed.values()))
     outputs.keep(conn, kept)
     for one in news:
         outputs.prune(conn, run, one.row.node, one.pieces, head.output_cap)
+    for node, one in last.items():
+        if outputs.crowded(one.row.pieces, one.taken):
+            changed[node]["pieces"] = outputs.join(conn, run, node, head.output_cap)
+    store.change(conn, list(changed.values()))
     return events

@@ -1,6 +1,6 @@
 """The stored copy of output: head and tail of each stream, bounded, read by offset."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, select
@@ -10,8 +10,14 @@ from muster.contracts.runs import READ_LIMIT, Output, Piece, Report, State, Stre
 from muster.scheduler.folding import believable, halves, in_head, too_much
 from muster.scheduler.tables import output, targets
 
-MOST_PIECES: Final = 50_000
-"""Of one target: a node that sends single bytes must not fill the table."""
+MANY: Final = 512
+"""After so many pieces of one target, neighbours are joined: many commands write line by line."""
+
+JOINED: Final = 16 * 1024
+"""Bytes of a joined piece, at most: the tail is dropped piece by piece."""
+
+MOST_PIECES: Final = 5_000
+"""Of one target: a node that leaves holes between single bytes must not fill the table."""
 
 
 def accept(report: Report, taken: int) -> list[Piece]:
@@ -21,12 +27,18 @@ def accept(report: Report, taken: int) -> list[Piece]:
 
 
 def keep(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert rows of `output`; a piece that is there already stays as it is."""
+    """Insert rows of `output`; of two pieces that begin at the same byte the longer stays."""
     if not rows:
         return
     postgres = conn.dialect.name == "postgresql"
     made = postgresql.insert(output) if postgres else sqlite.insert(output)
-    conn.execute(made.on_conflict_do_nothing(), rows)
+    new = made.excluded
+    longer = made.on_conflict_do_update(
+        index_elements=list(output.primary_key),
+        set_={"size": new.size, "seq": new.seq, "data": new.data},
+        where=new.size > output.c.size,
+    )
+    conn.execute(longer, rows)
 
 
 def row_of(run: str, node: str, piece: Piece, seq: int) -> dict[str, Any]:
@@ -40,6 +52,58 @@ def row_of(run: str, node: str, piece: Piece, seq: int) -> dict[str, Any]:
         "seq": seq,
         "data": piece.data,
     }
+
+
+def crowded(before: int, now: int) -> bool:
+    """Whether so many pieces have come, from *before* to *now*, that it is time to `join`."""
+    return now // MANY > before // MANY
+
+
+def join(conn: Connection, run: str, node: str, cap: int) -> int:
+    """Join neighbouring pieces of one target; returns how many pieces it has then."""
+    left = 0
+    for stream in Stream:
+        mine = (output.c.run == run, output.c.node == node, output.c.stream == stream.value)
+        rows = conn.execute(select(output).where(*mine).order_by(output.c.offset)).all()
+        groups = list(_neighbours(rows, halves(cap)))
+        left += len(groups)
+        crowds = [group for group in groups if len(group) > 1]
+        gone = [row.offset for group in crowds for row in group]
+        for start in range(0, len(gone), MANY):
+            some = gone[start : start + MANY]
+            conn.execute(delete(output).where(*mine, output.c.offset.in_(some)))
+        keep(conn, [_one_of(group) for group in crowds])
+    return left
+
+
+def _neighbours(rows: Sequence[Any], head: int) -> Iterator[list[Any]]:
+    """Yield *rows*, ordered, in groups that hang together on one side of the head's border."""
+    group: list[Any] = []
+    end = 0
+    for row in rows:
+        fits = (
+            group
+            and row.offset <= end
+            and row.offset + row.size - group[0].offset <= JOINED
+            and (end <= head) == (row.offset + row.size <= head)
+        )
+        if group and not fits:
+            yield group
+            group, end = [], 0
+        group.append(row)
+        end = max(end, row.offset + row.size)
+    if group:
+        yield group
+
+
+def _one_of(group: Sequence[Any]) -> dict[str, Any]:
+    """Return one row in the place of neighbours, as new as the newest of them."""
+    first = group[0]
+    data = bytearray()
+    for row in group:
+        data += row.data[first.offset + len(data) - row.offset :]
+    joined = {"size": len(data), "seq": max(row.seq for row in group), "data": bytes(data)}
+    return {**first._asdict(), **joined}
 
 
 def prune(conn: Connection, run: str, node: str, pieces: Sequence[Piece], cap: int) -> None:
