@@ -3,6 +3,7 @@
 from typing import Any
 
 from muster.contracts.base import Message
+from muster.contracts.names import TEXT
 
 Schema = dict[str, Any]
 
@@ -23,6 +24,8 @@ def resolved(schema: Schema, defs: Schema) -> Schema:
 
 def kind_of(schema: Schema) -> str:
     """Return which kind of value a schema describes."""
+    if schema.get("pattern") == TEXT:
+        return "string"
     for mark in ("anyOf", "enum", "prefixItems", "pattern", "format"):
         if mark in schema:
             return mark

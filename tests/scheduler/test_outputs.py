@@ -1,13 +1,16 @@
 """The stored copy of an output: nothing is lost in it, however it was cut into pieces."""
 
+import json
 import random
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, func, select
 
+from muster.contracts.errors import Malformed
 from muster.contracts.names import new_id, new_node_id
 from muster.contracts.nodes import NodeState
 from muster.contracts.nodes import Target as Meant
@@ -131,3 +134,12 @@ async def test_holes_cannot_fill_the_table(db: Database) -> None:
         ]
         await _take(db, *batch)
     assert await db.read(_rows) <= outputs.MOST_PIECES
+
+
+async def test_no_text_of_a_node_spoils_the_reports_of_others(db: Database) -> None:
+    """What a database cannot store is refused before it gets that far."""
+    for text in ("a\0b", "\ud800", "\u202e", "ﬀ" * 500, "'; DROP TABLE runs; --"):
+        body = {"run": RUN, "command": RUN, "state": "started", "reason": text}
+        with suppress(Malformed):
+            report = wire.unpack(Report, json.dumps(body).encode())
+            await _take(db, Told(NODE, report))

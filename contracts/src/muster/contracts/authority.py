@@ -12,6 +12,7 @@ from muster.contracts.names import (
     LongText,
     NodeId,
     NodeName,
+    Note,
     Password,
     PublicKey,
     Seconds,
@@ -96,7 +97,7 @@ class CreateJoinToken(Message):
     name: NodeName | None = None
     groups: list[Label] = []
     tags: dict[Label, Label] = {}
-    note: ShortText = ""
+    note: Note = ""
 
 
 class JoinTokenCreated(Message):

@@ -27,8 +27,14 @@ Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{
 """A group, a tag's key or a tag's value."""
 
 Username = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+TEXT: Final = r"^[^\x00]*$"
+"""Anything but NUL, which PostgreSQL cannot store."""
+
 ShortText = Annotated[str, StringConstraints(max_length=200)]
 LongText = Annotated[str, StringConstraints(max_length=4000)]
+Note = Annotated[str, StringConstraints(max_length=200, pattern=TEXT)]
+"""A line that a person writes, and that is kept as it is."""
+
 Password = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 PublicKey = Annotated[str, StringConstraints(pattern=r"^U[A-Z2-7]{55}$")]
 """The public half of a NATS user nkey."""

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Self
 from pydantic import Field, model_validator
 
 from muster.contracts.base import NODE, Call, Event, Message, Nothing
-from muster.contracts.names import Id, Label, Limit, NodeId, Seconds, ShortText, Time
+from muster.contracts.names import TEXT, Id, Label, Limit, NodeId, Note, Seconds, ShortText, Time
 from muster.contracts.nodes import Hostile, Targets
 
 PIECE: Final = 128 * 1024
@@ -77,13 +77,15 @@ class Stream(StrEnum):
 class Command(Message):
     """What to run on a node: an argument list, or a text for ``/bin/sh -c``."""
 
-    argv: Annotated[list[Annotated[str, Field(max_length=131_072)]], Field(max_length=4096)] = []
-    shell: Annotated[str, Field(max_length=131_072)] = ""
+    argv: Annotated[
+        list[Annotated[str, Field(max_length=131_072, pattern=TEXT)]], Field(max_length=4096)
+    ] = []
+    shell: Annotated[str, Field(max_length=131_072, pattern=TEXT)] = ""
     stdin: bytes = b""
-    cwd: Annotated[str, Field(max_length=4096)] = ""
+    cwd: Annotated[str, Field(max_length=4096, pattern=TEXT)] = ""
     env: dict[
         Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,254}$")],
-        Annotated[str, Field(max_length=131_072)],
+        Annotated[str, Field(max_length=131_072, pattern=TEXT)],
     ] = {}
     timeout: Seconds = 3600.0
     """Seconds until the whole process tree is ended."""
@@ -105,10 +107,10 @@ class CreateRun(Message):
 
     command: Command
     targets: Targets
-    note: ShortText = ""
+    note: Note = ""
     expires_in: Seconds = 3600.0
     """Seconds for which a node that is away may still fetch the command."""
-    key: Annotated[str, Field(max_length=200)] = ""
+    key: Note = ""
     """The same key from the same person answers with the first run."""
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from muster.contracts.runs import FINAL, Piece, Report, State, Stream
+from muster.kit.text import clean
 
 TELLABLE: Final = frozenset(
     {
@@ -50,7 +51,7 @@ def fold(target: Target, report: Report, now: datetime) -> Target:
     return replace(
         target,
         state=report.state,
-        reason=report.reason,
+        reason=clean(report.reason)[:1000],
         exit=report.exit,
         signal=report.signal,
         started=target.started or report.started,
