@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from muster.agent.program import program
+
 OK: Final = 0
 FAILED: Final = 1
 WRONG: Final = 2
@@ -17,7 +19,7 @@ WRONG: Final = 2
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     top = argparse.ArgumentParser(
-        prog="muster-agent",
+        prog=program(),
         description="The agent of a host: it obeys signed commands and tells how the host is.",
     )
     top.add_argument("--version", action="store_true", help="show the version and exit")

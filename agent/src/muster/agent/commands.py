@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import Final
 from muster.agent.home import Home, absolute, default_dir
 from muster.agent.identity import Identity
 from muster.agent.policy import MONITOR_ONLY
+from muster.agent.program import program
 from muster.agent.settings import Settings
 from muster.contracts.errors import Conflict, Malformed, MusterError, Unavailable
 from muster.kit.files import locked
@@ -75,7 +77,7 @@ def _join(given: argparse.Namespace, home: Home, settings: Settings) -> int:
     with _alone(home):
         if home.identity.exists() and not given.force:
             raise Conflict(
-                f"an agent has joined in {home.root} already: `muster-agent leave` gives its "
+                f"an agent has joined in {home.root} already: `{program()} leave` gives its "
                 "identity up, `join --force` replaces it"
             )
         joined, key = joining.join(token, given.name)
@@ -85,7 +87,8 @@ def _join(given: argparse.Namespace, home: Home, settings: Settings) -> int:
             home.write(home.policy, MONITOR_ONLY)
         Identity.of(joined, key).save(home)
     _say(f"joined as node {joined.node}")
-    _say(f"now run it: muster-agent run --data-dir {home.root}, or muster-agent install")
+    place = f" --data-dir {shlex.quote(str(given.data_dir))}" if given.data_dir else ""
+    _say(f"now run it: {program()} run{place}; or for good, by systemd: {program()} install{place}")
     return OK
 
 
@@ -112,7 +115,7 @@ def _run(given: argparse.Namespace, home: Home, settings: Settings) -> int:
     from muster.kit import logs, run  # noqa: PLC0415
 
     del given
-    logs.setup(settings.log_level, settings.log_form)
+    logs.setup(settings.log_level, settings.log_format)
 
     async def main(stop: asyncio.Event) -> None:
         await live(home, settings, stop)

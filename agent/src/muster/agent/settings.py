@@ -55,7 +55,7 @@ class Settings(Base):
         default="info",
         description="debug, info, warning or error",
     )
-    log_form: Form = Field(
+    log_format: Form = Field(
         default="console",
         description="console or json",
     )

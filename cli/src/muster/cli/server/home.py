@@ -216,11 +216,12 @@ class Home:
         if status >= 300:  # noqa: PLR2004
             raise Unavailable(f"no join token for the local agent: {token}")
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "muster.agent", "join", token["line"],
+            sys.executable, "-m", "muster.agent", "join", "-",
             "--data-dir", str(self.layout.agent),
+            stdin=asyncio.subprocess.PIPE,  # other users can read the words of a command
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
-        said, _ = await process.communicate()
+        said, _ = await process.communicate(token["line"].encode())
         if process.returncode:
             raise Unavailable(f"the local agent could not join: {said.decode(errors='replace')}")
 
