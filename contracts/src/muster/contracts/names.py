@@ -5,7 +5,7 @@ import secrets
 import time
 from typing import Annotated, Final
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 
 TOKEN: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 _CROCKFORD: Final = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -20,7 +20,17 @@ NodeId = Annotated[str, StringConstraints(pattern=r"^n[a-z2-7]{16}$")]
 Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-hjkmnp-tv-z]{26}$")]
 """A ULID in lower case: sorts by time. https://github.com/ulid/spec"""
 
-NodeName = Annotated[str, StringConstraints(pattern=TOKEN)]
+RESERVED: Final = frozenset({"all", "and", "in", "not", "or"})
+"""Words of selectors, which no node may have as its name."""
+
+
+def _not_reserved(name: str) -> str:
+    if name in RESERVED:
+        raise ValueError(f"{name} is a word of selectors: take another name")
+    return name
+
+
+NodeName = Annotated[str, StringConstraints(pattern=TOKEN), AfterValidator(_not_reserved)]
 """A name for people; unique, may change."""
 
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,62}$")]
@@ -60,4 +70,4 @@ def new_node_id() -> str:
 def to_node_name(text: str) -> str:
     """Make a node name out of a host name that may hold anything."""
     slug = re.sub(r"[^a-z0-9_-]+", "-", text.split(".", maxsplit=1)[0].lower()).strip("-_")
-    return slug[:48] or "node"
+    return "node" if slug in RESERVED else slug[:48] or "node"
