@@ -180,7 +180,7 @@ class Stage:
         routes = [
             Route(f"{api}/me", self._me),
             Route(f"{api}/nodes", self._list),
-            Route(f"{api}/fleet/stats", self._stats),
+            Route(f"{api}/nodes/resolve", self._resolve, methods=["POST"]),
             Route(f"{api}/nodes/{{name}}", self._node, methods=["GET", "PATCH"]),
             Route(f"{api}/nodes/{{name}}/{{verb}}", self._change, methods=["POST"]),
             Route(f"{api}/join-tokens", self._tokens, methods=["GET", "POST"]),
@@ -224,9 +224,11 @@ class Stage:
         more = str(start + limit) if start + limit < len(found) else ""
         return self._stranger(request) or JSONResponse({"items": page, "next": more})
 
-    async def _stats(self, request: Request) -> Response:
-        del request
-        return JSONResponse({"nodes": len(self.nodes), "revoked": 0})
+    async def _resolve(self, request: Request) -> Response:
+        await self._note(request)
+        return JSONResponse(
+            {"items": [{"id": one["id"], "name": one["name"]} for one in self.nodes]}
+        )
 
     async def _node(self, request: Request) -> Response:
         body = await self._note(request)

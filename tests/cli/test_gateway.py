@@ -105,7 +105,7 @@ async def test_output_goes_all_the_way(here: World, tool: Muster) -> None:
     said = begun.result()
     assert (said.code, said.out) == (0, expected + b"end"), said.told
     ask = scheduler.last(r.CreateRun)
-    assert (ask.command.argv, ask.targets.names) == (["x"], ["web1"])
+    assert (ask.command.argv, ask.targets.selector) == (["x"], "web1")
     assert ask.key
     asked = [one for one, _ in here.asked(r.RunEventsAfter) if one.limit == 200]
     assert len(asked) == 1  # everything else came live

@@ -21,7 +21,7 @@ def test_one_node_gives_its_very_bytes(stage: Stage, muster: Muster) -> None:
     assert (said.code, said.out) == (0, data)
     assert said.told.splitlines() == [f"run {RUN}", "oops", "1 done"]
     assert play.created["command"] == {"argv": ["cat", "-v", "--", "x y"], "timeout": 3600.0}
-    assert play.created["targets"] == {"names": ["web1"]}
+    assert play.created["targets"] == {"selector": "web1"}
     assert play.key
 
 
@@ -384,9 +384,39 @@ def test_all_of_very_many_is_asked_about(
         play.happens(name, "done")
     stage.nodes = [node(number, name) for number, name in enumerate(names)]
     said = muster.on_a_terminal("run", "--all", "--", "reboot", answer=answer)
-    assert "Run on all 30 nodes?" in said.text
+    assert "Run on 30 nodes?" in said.text
     assert said.code == code
     assert bool(play.created) is (code == 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "selector"),
+    [
+        (["web1,web2"], "web1,web2"),
+        (["web1", "web2,"], "web1, web2"),
+        (["web*", "and", "not", "role=test"], "web* and not role=test"),
+        (["@db", "(role=a)"], "@db (role=a)"),
+    ],
+)
+def test_what_stands_before_the_command_is_one_selector(
+    words: list[str], selector: str, stage: Stage, muster: Muster
+) -> None:
+    """Words beside each other are alternatives, unless they are a formula."""
+    play = stage.starts("web1")
+    play.happens("web1", "done")
+    assert muster("run", *words, "--", "true").code == 0
+    assert play.created["targets"] == {"selector": selector}
+
+
+def test_a_dry_run_shows_who_is_meant_and_does_nothing(stage: Stage, muster: Muster) -> None:
+    """One name per line on stdout, the count beside it."""
+    play = stage.starts("web1")
+    stage.nodes = [node(number, f"web{number}") for number in range(3)]
+    said = muster("run", "web*", "--dry-run", "--", "reboot")
+    assert (said.code, said.out) == (0, b"web0\nweb1\nweb2\n")
+    assert "3 nodes; nothing was run" in said.told
+    assert ("/nodes/resolve", {"selector": "web*"}) in [one[1:4:2] for one in stage.asked]
+    assert not play.created
 
 
 def test_a_large_fleet_and_a_large_output_fit_in_memory(stage: Stage, muster: Muster) -> None:

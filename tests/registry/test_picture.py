@@ -19,8 +19,9 @@ from muster.contracts.nodes import (
     Targets,
 )
 from muster.kit import wire
+from muster.registry.entry import Entry
 from muster.registry.naming import complaint, unique
-from muster.registry.picture import Entry, Picture
+from muster.registry.picture import Picture
 
 NOW = datetime.now(UTC)
 MEGABYTE = 1024 * 1024
@@ -38,6 +39,11 @@ def picture(*entries: Entry) -> Picture:
     for one in entries:
         made.add(one)
     return made
+
+
+def measured(disks: list[DiskUse]) -> Metrics:
+    """Return the metrics of an idle host."""
+    return Metrics(cpu=1, memory_total=1, memory_used=1, disks=disks)
 
 
 def names(made: Picture, **ask: object) -> list[str]:
@@ -132,7 +138,12 @@ def test_a_node_that_is_named_twice_is_meant_once() -> None:
 def test_nothing_chosen_never_means_all() -> None:
     """Neither nothing nor both at once."""
     made = picture(entry("web"))
-    for targets in (Targets(), Targets(names=["web"], all=True)):
+    for targets in (
+        Targets(),
+        Targets(selector=""),
+        Targets(names=["web"], all=True),
+        Targets(names=["web"], selector="web"),
+    ):
         with pytest.raises(Malformed, match="never means all"):
             made.resolve(targets)
     with pytest.raises(NotFound, match="no node has joined"):
@@ -147,6 +158,41 @@ def test_one_unknown_name_and_nobody_is_meant() -> None:
     with pytest.raises(NotFound, match="out"):
         made.resolve(Targets(names=["out"]))
     assert [one.name for one in made.resolve(Targets(all=True)).items] == ["web-01"]
+
+
+def test_a_selector_chooses_by_what_is_known() -> None:
+    """Names, groups, tags and facts; a share of a disk is a share of each."""
+    disks = [DiskUse(mount="/", total=100, used=50, free=5), DiskUse(mount="/d", total=9, used=0)]
+    web = entry("web", tags={"role": "www"}, metrics=measured(disks), groups=["front"])
+    debian = Inventory(hostname="db.local", os="Debian", os_family="debian")
+    db = entry("db", NodeState.OFFLINE, inventory=debian)
+    gone = entry("web-old", NodeState.REVOKED, groups=["front"])
+    made = picture(web, db, gone)
+
+    def chosen(text: str) -> list[str]:
+        return [one.name for one in made.resolve(Targets(selector=text)).items]
+
+    assert chosen("@front") == ["web"]
+    assert chosen("web*, os.family=debian") == ["db", "web"]
+    assert chosen("disk.free<10% and role=www") == ["web"]
+    assert chosen("state=offline") == ["db"]
+    assert chosen("all") == ["db", "web"]
+    assert chosen(f"{db.id} or not db") == ["db", "web"]
+    assert names(made, selector="web* or db", state=NodeState.OFFLINE) == ["db"]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("@nobody", "no node fits"),
+        ("web and not web", "no node fits"),
+        ("wwb, db", r"no such node: wwb \(did you mean web\?\)"),
+    ],
+)
+def test_a_selector_that_means_nobody_is_an_error(text: str, complaint: str) -> None:
+    """A name that is written out in full has to be somebody's."""
+    with pytest.raises(NotFound, match=complaint):
+        picture(entry("web"), entry("db")).resolve(Targets(selector=text))
 
 
 def test_a_complaint_is_short() -> None:

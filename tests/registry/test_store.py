@@ -16,7 +16,7 @@ from muster.kit.identity.nkeys import Key
 from muster.kit.migrating import drift
 from muster.kit.sql import Database
 from muster.registry import store
-from muster.registry.picture import Entry
+from muster.registry.entry import Entry
 from muster.registry.tables import metadata, nodes, samples
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -161,6 +161,7 @@ class ListNodes(Message):
 
     query: ShortText = ""
     """A part of the name, host name, address, group, tag or operating system."""
+    selector: LongText = ""
     state: NodeState | None = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
     cursor: ShortText = ""
@@ -204,10 +205,13 @@ class FindNode(Message):
 
 
 class Targets(Message):
-    """Which nodes are meant: names or ids, or all. Nothing chosen is an error, never all."""
+    """Which nodes are meant, in one of three ways. Nothing chosen is an error, never all."""
 
     names: Annotated[list[ShortText], Field(max_length=10_000)] = []
+    """Names or ids."""
     all: bool = False
+    selector: LongText = ""
+    """``web* and not (role=test)``: see `muster.kit.selectors`."""
 
 
 class Target(Message):

@@ -145,12 +145,14 @@ COLUMNS: Final = (
 @click.option(
     "--state", type=click.Choice(("online", "offline", "new", "revoked")), help=t("node.ls.state")
 )
+@click.option("--select", "-s", default="", metavar=t("meta.selector"), help=t("node.ls.select"))
 @form_option
 @connected
-def ls(session: Session, /, query: str, state: str | None, form: str) -> None:
+def ls(session: Session, /, query: str, state: str | None, select: str, form: str) -> None:
     """List nodes."""
-    rows = _all(session.client, query, state, brief=form not in {"json", "jsonl"})
-    if not rows and not query and not state and form == "table":
+    wanted = {"query": query, "state": state, "selector": select}
+    rows = _all(session.client, wanted, brief=form not in {"json", "jsonl"})
+    if not rows and not any(wanted.values()) and form == "table":
         click.echo(t("node.ls.none"), err=True)
         return
     columns: Sequence[Column] = COLUMNS
@@ -159,13 +161,11 @@ def ls(session: Session, /, query: str, state: str | None, form: str) -> None:
     emit(form, rows, columns, name="name")
 
 
-def _all(client: Client, query: str, state: str | None, *, brief: bool) -> list[Row]:
+def _all(client: Client, wanted: dict[str, Any], *, brief: bool) -> list[Row]:
     rows: list[Row] = []
     cursor = ""
     while True:
-        page = client.get(
-            "/nodes", query=query, state=state, limit=_PAGE, cursor=cursor, brief=brief
-        )
+        page = client.get("/nodes", **wanted, limit=_PAGE, cursor=cursor, brief=brief)
         rows += page["items"]
         cursor = page.get("next") or ""
         if not cursor:

@@ -5,6 +5,7 @@ that an option of the command can never be taken for one of ours.
 """
 
 import os
+import re
 import secrets
 import sys
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from muster.cli.watching import View, watch
 INPUT_LIMIT: Final = 370 * 1024
 """Bytes of standard input that fit into a command."""
 
+_NAMES: Final = re.compile(r"[a-z0-9_-]+(, *[a-z0-9_-]+)*")
 _MANY: Final = 10
 """More nodes than this are asked about before ``--all`` runs on them."""
 
@@ -86,6 +88,7 @@ class _Wish:
     "--expires", type=Duration(), default="1h", show_default=True, help=t("run.opt.expires")
 )
 @click.option("--note", default="", metavar=t("meta.text"), help=t("run.opt.note"))
+@click.option("--dry-run", "-n", is_flag=True, help=t("run.opt.dry_run"))
 @click.option("--detach", "-d", is_flag=True, help=t("run.opt.detach"))
 @click.option("--wait", is_flag=True, help=t("run.opt.wait"))
 @click.option("--group/--live", "-b/-l", "grouped", default=None, help=t("run.opt.group"))
@@ -113,6 +116,7 @@ def run(  # noqa: PLR0913  # one argument per option
     everywhere: bool,
     detach: bool,
     yes: bool,
+    dry_run: bool,
     wait: bool,
     grouped: bool | None,
     raw: bool,
@@ -123,15 +127,17 @@ def run(  # noqa: PLR0913  # one argument per option
 ) -> int:
     """Run a command on nodes."""
     asked = _Wish(**wish)
-    names = [name for word in nodes for name in word.split(",") if name]
+    selector = _selector(nodes)
     if len(nodes) > 1 and _BEHIND not in ctx.meta and not asked.shell:
         raise click.UsageError(t("run.dashes"))
-    if bool(names) == everywhere:
-        raise click.UsageError(t("run.all_or_names") if names else t("run.no_nodes"))
+    if bool(selector) == everywhere:
+        raise click.UsageError(t("run.all_or_names") if selector else t("run.no_nodes"))
     command = asked.command(ctx.meta.get(_BEHIND, ()))
-    if everywhere and not yes:
-        _confirm(session)
-    targets: dict[str, Any] = {"all": True} if everywhere else {"names": names}
+    targets: dict[str, Any] = {"all": True} if everywhere else {"selector": selector}
+    if dry_run:
+        return _show(session, targets, form)
+    if not yes:
+        _confirm(session, targets)
     told = _create(session, command, targets, asked)
     if not quiet:
         click.echo(plural("run.begun", len(told["targets"]), run=told["id"]), err=True)
@@ -155,12 +161,34 @@ def _create(
     return told
 
 
-def _confirm(session: Session) -> None:
+def _selector(words: Sequence[str]) -> str:
+    """Return what was typed as one selector; words beside each other are alternatives."""
+    formula = any(word in {"and", "or", "not", "in"} or "(" in word for word in words)
+    return (" " if formula else ", ").join(word.strip(",") for word in words).strip(", ")
+
+
+def _resolved(session: Session, targets: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = session.client.send("POST", "/nodes/resolve", targets)["items"]
+    return found
+
+
+def _show(session: Session, targets: dict[str, Any], form: str) -> int:
+    """Say which nodes are meant, and do nothing."""
+    found = _resolved(session, targets)
+    if form == "text":
+        click.echo("\n".join(str(node["name"]) for node in found))
+        click.echo(plural("run.would", len(found)), err=True)
+    else:
+        click.echo(to_json(found))
+    return 0
+
+
+def _confirm(session: Session, targets: dict[str, Any]) -> None:
     """Ask before a command goes to very many nodes, if there is somebody to ask."""
-    if not terminals.can_ask():
+    names = _NAMES.fullmatch(targets.get("selector", ""))  # then somebody has counted already
+    if names or not terminals.can_ask():
         return
-    stats = session.client.get("/fleet/stats")
-    count = int(stats["nodes"]) - int(stats.get("revoked", 0))
+    count = len(_resolved(session, targets))
     if count > _MANY:
         click.confirm(t("run.confirm", n=count), abort=True, err=True)
 

@@ -16,7 +16,8 @@ from muster.kit.bus import Raw
 from muster.kit.sql import Database
 from muster.kit.text import clean
 from muster.registry import store
-from muster.registry.picture import Entry, Picture
+from muster.registry.entry import Entry
+from muster.registry.picture import Picture
 from muster.registry.settings import Settings
 
 log = logging.getLogger(__name__)

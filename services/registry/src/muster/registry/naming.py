@@ -27,6 +27,6 @@ def complaint(missing: Iterable[str], names: Collection[str]) -> str:
             said.append("…")
             break
         hint = number < _HINTED  # among thousands of names each takes its time
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.7) if hint else []
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.6) if hint else []
         said.append(f"{name} (did you mean {near[0]}?)" if near else name)
     return f"no such node: {', '.join(said)}"

@@ -5,18 +5,15 @@ since. The counter lives as long as this process: `epoch` tells one life from an
 """
 
 import bisect
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from muster.contracts.errors import Malformed, NotFound
 from muster.contracts.names import new_id
 from muster.contracts.nodes import (
     FleetStats,
-    Inventory,
     ListNodes,
-    Metrics,
     Node,
     NodeChanges,
     NodePage,
@@ -26,78 +23,13 @@ from muster.contracts.nodes import (
     Targets,
 )
 from muster.kit import wire
+from muster.kit.selectors import parse
+from muster.registry.entry import Entry
+from muster.registry.facts import facts_of
 from muster.registry.naming import complaint
 
 ROOM: Final = 800_000
 """Bytes of nodes or samples in one message, which may have 1 MiB."""
-
-
-@dataclass(slots=True)
-class Entry:
-    """One node; `row` is what the database keeps."""
-
-    id: str
-    name: str
-    public_key: str
-    joined: datetime
-    state: NodeState
-    state_since: datetime
-    groups: list[str] = field(default_factory=list)
-    tags: dict[str, str] = field(default_factory=dict)
-    seen: datetime | None = None
-    reason: str = ""
-    skew: float = 0.0
-    version: str = ""
-    trouble: str = ""
-    inventory: Inventory | None = None
-    metrics: Metrics | None = None
-    metrics_at: datetime | None = None
-    seq: int = 0
-    accepted: float = 0.0
-    """Monotonic time of the last heartbeat that was taken."""
-
-    def view(self, *, brief: bool = False) -> Node:
-        """Return the node as a contract."""
-        return Node.model_construct(
-            id=self.id,
-            name=self.name,
-            state=self.state,
-            groups=self.groups,
-            tags=self.tags,
-            joined=self.joined,
-            state_since=self.state_since,
-            seen=self.seen,
-            reason=self.reason,
-            skew=self.skew,
-            version=self.version,
-            trouble=self.trouble,
-            inventory=_brief_inventory(self.inventory) if brief else self.inventory,
-            metrics=_brief_metrics(self.metrics) if brief else self.metrics,
-            metrics_at=self.metrics_at,
-            seq=self.seq,
-        )
-
-    def words(self) -> Iterator[str]:
-        """Yield what a search looks at."""
-        yield self.name
-        yield self.id
-        yield from self.groups
-        yield from (f"{key}={value}" for key, value in self.tags.items())
-        if self.inventory:
-            yield self.inventory.hostname
-            yield self.inventory.os
-            yield from (one.address for one in self.inventory.addresses)
-
-
-def _brief_metrics(metrics: Metrics | None) -> Metrics | None:
-    if metrics is None:
-        return None
-    less: dict[str, Any] = {"cores": [], "disk_io": [], "net": [], "temperatures": []}
-    return metrics.model_copy(update=less)
-
-
-def _brief_inventory(inventory: Inventory | None) -> Inventory | None:
-    return inventory and inventory.model_copy(update={"addresses": []})
 
 
 class Picture:
@@ -141,13 +73,17 @@ class Picture:
         return entry
 
     def resolve(self, targets: Targets) -> Resolved:
-        """Return the nodes that *targets* name, each once, ordered by name."""
-        if targets.all == bool(targets.names):
-            raise Malformed("name the nodes, or say all: nothing chosen never means all")
+        """Return the nodes that *targets* mean, each once, ordered by name."""
+        if bool(targets.all) + bool(targets.names) + bool(targets.selector) != 1:
+            raise Malformed("name nodes, or say all: nothing chosen never means all")
         if targets.all:
             found = [entry for entry in self.by_id.values() if not _gone(entry)]
             if not found:
                 raise NotFound("no node has joined yet: make a token with muster node token")
+        elif targets.selector:
+            found = self.select(targets.selector)
+            if not found:
+                raise NotFound(f"no node fits: {targets.selector}")
         else:
             known = {name: self.by_id.get(name) or self.by_name.get(name) for name in targets.names}
             missing = [name for name, entry in known.items() if entry is None or _gone(entry)]
@@ -162,6 +98,22 @@ class Picture:
             ]
         )
 
+    def select(self, text: str) -> list[Entry]:
+        """Return the nodes that fit a selector; a name in it that no node has is an error."""
+        selector, now = parse(text), time.time()
+        missing = []
+        for name in sorted(selector.names):
+            entry = self.by_id.get(name) or self.by_name.get(name.lower())
+            if entry is None or _gone(entry):
+                missing.append(name)
+        if missing:
+            raise NotFound(complaint(missing, self._names))
+        return [
+            entry
+            for entry in self.by_id.values()
+            if not _gone(entry) and selector.matches(facts_of(entry, selector.facts, now))
+        ]
+
     def page(self, ask: ListNodes) -> NodePage:
         """Return a page of nodes, ordered by name; the cursor is the last name of the page.
 
@@ -169,11 +121,12 @@ class Picture:
         """
         start = bisect.bisect_right(self._names, ask.cursor) if ask.cursor else 0
         query = ask.query.casefold()
+        chosen = {entry.name for entry in self.select(ask.selector)} if ask.selector else None
         items: list[Node] = []
         room = ROOM
         for name in self._names[start:]:
             entry = self.by_name[name]
-            if not _wanted(entry, ask.state, query):
+            if (chosen is not None and name not in chosen) or not _wanted(entry, ask.state, query):
                 continue
             view = entry.view(brief=ask.brief)
             room -= size(view)

@@ -54,8 +54,9 @@ from muster.kit.tasks import running
 from muster.kit.text import clean
 from muster.registry import store
 from muster.registry.beats import Beats
+from muster.registry.entry import Entry
 from muster.registry.naming import unique
-from muster.registry.picture import Entry, Picture
+from muster.registry.picture import Picture
 from muster.registry.presence import Change, Presence
 from muster.registry.settings import Settings
 from muster.registry.watching import Watch, account_of

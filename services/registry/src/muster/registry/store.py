@@ -14,7 +14,8 @@ from muster.contracts.base import Message
 from muster.contracts.errors import Conflict, Malformed
 from muster.contracts.nodes import Inventory, Metrics, NodeState, Sample
 from muster.kit import wire
-from muster.registry.picture import ROOM, Entry
+from muster.registry.entry import Entry
+from muster.registry.picture import ROOM
 from muster.registry.tables import nodes, samples
 
 log = logging.getLogger(__name__)

@@ -17,6 +17,7 @@ from muster.contracts.nodes import (
     LIST_NODES,
     READ_METRICS,
     RENAME_NODE,
+    RESOLVE,
     TAG_NODE,
     FindNode,
     GroupNode,
@@ -25,6 +26,7 @@ from muster.contracts.nodes import (
     RenameNode,
     Sample,
     TagNode,
+    Targets,
 )
 from muster.gateway.gate import Me
 from muster.gateway.openapi import declared, relayed
@@ -66,6 +68,15 @@ class Revocation(Message):
 async def list_nodes(ask: Annotated[ListNodes, Query()], me: Me) -> Response:
     """Answer a page of nodes, ordered by name."""
     return await me.relay(LIST_NODES, ask)
+
+
+_CHOICE = {"a selector": {"value": {"selector": "web* and not (role=test)"}}}
+
+
+@router.post("/nodes/resolve", summary="Resolve targets", **relayed(RESOLVE, "resolveTargets"))
+async def resolve(body: Annotated[Targets, Body(openapi_examples=_CHOICE)], me: Me) -> Response:
+    """Answer which nodes are meant, as a run with these targets would."""
+    return await me.relay(RESOLVE, body)
 
 
 @router.get("/fleet/stats", summary="Count nodes", **relayed(FLEET_STATS, "getFleetStats"))
