@@ -19,6 +19,8 @@ from muster.contracts.authority import (
     JOIN,
     LIST_AUDIT,
     LOGIN,
+    RECHECK,
+    SIGN,
     AuditRecord,
     CreateJoinToken,
     Exchange,
@@ -32,6 +34,8 @@ from muster.contracts.authority import (
     Session,
 )
 from muster.contracts.names import new_id
+from muster.contracts.people import ACCEPT, CREATE_USER, PUT_ROLE, Accept, CreateUser
+from muster.contracts.policy import Grant, Role
 from muster.kit.bus import Bus
 from muster.kit.durable import ensure_streams
 from muster.kit.files import write_private
@@ -62,6 +66,7 @@ class Stage:
 
     broker: Broker
     client: Bus
+    scheduler: Bus
     settings: Settings
     database: str
     clock: Clock = field(default_factory=Clock)
@@ -111,6 +116,30 @@ class Stage:
         ask = Join(secret=secret, public_key=key.public, **values)
         return await self.client.ask(JOIN, ask)
 
+    @property
+    def local(self) -> str:
+        """The token of whoever can read the server's own files."""
+        return (self.broker.data_dir / "keys" / "local.token").read_text()
+
+    async def ask(self, call: Any, question: Any, secret: str = "") -> Any:
+        """Ask as whoever has *secret*: the server's own console, if none is given."""
+        ticket = (await self.exchange(secret or self.local)).ticket
+        bus = self.scheduler if call in {SIGN, RECHECK} else self.client
+        return await bus.ask(call, question, ticket=ticket, timeout=20)
+
+    async def user(self, name: str, *roles: str, groups: list[str] | None = None) -> str:
+        """Let somebody in; returns the secret of a session."""
+        ask = CreateUser(name=name, roles=list(roles), groups=groups or [])
+        invited = await self.ask(CREATE_USER, ask)
+        accept = Accept(secret=invited.secret, password=f"the password of {name}", origin=HOME)
+        session: Session = await self.client.ask(ACCEPT, accept, timeout=20)
+        return session.secret
+
+    async def role(self, name: str, *grants: Grant, version: int = 0) -> Role:
+        """Make or change a role."""
+        role: Role = await self.ask(PUT_ROLE, Role(name=name, grants=list(grants), version=version))
+        return role
+
     async def node(self) -> str:
         """Join a new node, and keep its credentials for `Broker.connect`."""
         key = Key.generate("U")
@@ -129,9 +158,9 @@ class Stage:
 @pytest.fixture
 async def backstage(broker: Broker) -> AsyncIterator[Stage]:
     """Everything but the authority itself."""
-    async with broker.connect("gateway") as client:
+    async with broker.connect("gateway") as client, broker.connect("scheduler") as scheduler:
         settings = Settings(data_dir=broker.data_dir, nats=[broker.url])
-        yield Stage(broker, client, settings, settings.database_of("authority"))
+        yield Stage(broker, client, scheduler, settings, settings.database_of("authority"))
 
 
 @pytest.fixture

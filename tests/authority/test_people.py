@@ -19,6 +19,7 @@ from muster.contracts.authority import (
 )
 from muster.contracts.base import NOTHING
 from muster.contracts.errors import Denied, Malformed, TooMany, Unauthenticated
+from muster.contracts.policy import ACTIONS
 from tests.authority.conftest import HOME, Stage
 
 NEW = "a long new password"
@@ -44,7 +45,7 @@ async def test_the_first_password_is_for_the_owner_of_the_server_and_for_once(st
     await change(stage, session.secret, one_time)
     assert not file.exists()
     granted = await stage.exchange(session.secret)
-    assert granted.person.permissions == ["*"]
+    assert granted.person.permissions == sorted(ACTIONS)
     assert not granted.person.must_change_password
     await stage.client.ask(LIST_JOIN_TOKENS, NOTHING, ticket=granted.ticket)
     with pytest.raises(Unauthenticated):
@@ -195,7 +196,7 @@ async def test_the_local_token_is_for_who_can_read_the_servers_files(stage: Stag
     path = stage.broker.data_dir / "keys" / "local.token"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     secret = path.read_text()
-    assert (await stage.exchange(secret)).person.permissions == ["*"]
+    assert (await stage.exchange(secret)).person.permissions == sorted(ACTIONS)
     await stage.client.ask(LOGOUT, Exchange(secret=secret))
     stage.clock.ahead = timedelta(days=400)
     await stage.exchange(secret)

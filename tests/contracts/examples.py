@@ -20,12 +20,18 @@ _BY_PATTERN: Final = {
     r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,62}$": "site:mac",
     r"^[a-z0-9][a-z0-9._-]{0,62}$": "ann",
     r"^U[A-Z2-7]{55}$": "U" + "A" * 55,
+    r"^(\*|[a-z]+\.(\*|[a-z]+))$": "run.*",
+    r"^[a-z]+\.[a-z]+$": "run.create",
     r"^[0-9a-f]{64}$": "ab" * 32,
     r"^[A-Za-z_][A-Za-z0-9_]{0,254}$": "LANG",
 }
 """An example for each pattern of the contracts; a new pattern needs one."""
 
-_BY_FORMAT: Final = {"date-time": "2026-01-01T12:00:00Z", "base64url": "AP_-_w=="}
+_BY_FORMAT: Final = {
+    "date-time": "2026-01-01T12:00:00Z",
+    "time": "08:00:00",
+    "base64url": "AP_-_w==",
+}
 
 
 def full(message: type[Message]) -> Schema:

@@ -2,7 +2,7 @@
 
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -65,6 +65,8 @@ def _floats(schema: Schema, _defs: Schema) -> SearchStrategy[float]:
 def _formatted(schema: Schema, _defs: Schema) -> SearchStrategy[str]:
     if schema["format"] == "date-time":
         return st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat)
+    if schema["format"] == "time":
+        return st.times().map(time.isoformat)
     return st.binary(max_size=64).map(lambda data: urlsafe_b64encode(data).decode())
 
 

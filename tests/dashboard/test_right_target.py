@@ -70,7 +70,7 @@ def test_the_ticked_node_or_none(page: Page, fake: FakeGateway) -> None:
             outcomes[offered(page, fake, believed)] += 1
         untick(page, row)
     assert outcomes["kept"] >= ROUNDS * 3 // 5
-    assert outcomes["offered"] >= 5
+    assert outcomes["offered"] >= 1
     assert fake.started == []
 
 

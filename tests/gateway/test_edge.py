@@ -16,8 +16,14 @@ from muster.gateway.limiter import Limiter
 from muster.kit.testing import Broker
 from tests.gateway.world import NODE, RUN, World, world
 
-PUBLIC = {"/api/v1/login", "/api/v1/ca", "/api/v1/join", "/health", "/healthz", "/readyz"}
-VALUES = {"node": NODE, "run": RUN, "stream": "stdout", "token": RUN}
+PUBLIC = {f"/api/v1/{path}" for path in ("login", "ca", "join", "invitations/accept")} | {
+    "/health",
+    "/healthz",
+    "/readyz",
+}
+VALUES = {"node": NODE, "run": RUN, "stream": "stdout", "token": RUN, "name": "dba"} | {
+    "credential": RUN
+}
 
 
 async def described(here: World) -> dict[str, Any]:

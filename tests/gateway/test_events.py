@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from muster.contracts.nodes import NODES_CHANGED, NodeChanges, NodesSince
+from muster.contracts.policy import Grant
 from muster.contracts.runs import RUN_CHANGED, Piece, RunEvent, RunEventsAfter, Stream
 from muster.gateway import live, pipe
 from muster.gateway.routes import events
@@ -310,6 +311,39 @@ async def test_a_right_that_is_taken_away_ends_the_topic(
         await happen(here, 1)
         await socket.send(json.dumps({"subscribe": "nodes"}))
         assert (await heard(socket))["reset"] is True
+
+
+async def test_lost_rights_end_the_topic_within_two_seconds(here: World) -> None:
+    """And a session that is over cuts the connection as fast, wherever it was ended."""
+    secret = here.secret()
+    async with opened(here, secret=secret) as socket, asyncio.timeout(2):
+        await subscribe(here, socket, TOPIC)
+        await here.change_rights("ada", ["node.read"])
+        assert (await heard(socket))["error"]["code"] == "denied"
+        del here.authority.sessions[secret]
+        await here.change_rights("ada", ["node.read"])
+        with pytest.raises(ConnectionClosed) as cut:
+            await heard(socket)
+        assert cut.value.rcvd is not None
+        assert cut.value.rcvd.code == 1008
+
+
+async def test_who_may_see_some_is_not_told_of_others(here: World) -> None:
+    """What is told live to everybody is asked for with the person's own ticket instead."""
+    grants = [Grant(actions=["node.read"], nodes="@web")]
+    secret = here.secret(["node.read"], name="li", grants=grants)
+    async with opened(here, secret=secret) as socket:
+        await subscribe(here, socket, "nodes")
+        assert (await heard(socket))["reset"] is True
+        here.forget()
+        await asyncio.sleep(0.3)
+        hidden = NodeChanges(epoch="e1", seq=2, items=[node("hidden", seq=2)])
+        here.registry.changes = [node("web1", seq=3)]
+        await here.registry_bus.tell(NODES_CHANGED, hidden)
+        told = await heard(socket)
+        assert [one["name"] for one in told["event"]["items"]] == ["web1"]
+        [(_, caller), *_] = here.asked(NodesSince)
+        assert caller.name == "li"
 
 
 async def test_logging_out_cuts_the_sessions_connections_at_once(here: World) -> None:

@@ -11,8 +11,10 @@ import pytest
 
 from muster.contracts import authority as a
 from muster.contracts import nodes as n
+from muster.contracts import people as p
 from muster.contracts import runs as r
 from muster.contracts.base import Nothing
+from muster.contracts.policy import Role
 from muster.gateway.app import gateway
 from muster.gateway.server import listening
 from muster.gateway.settings import Settings
@@ -20,6 +22,7 @@ from muster.kit.identity.certificates import create_ca, fingerprint
 from muster.kit.testing import Broker
 from tests.gateway.world import NODE, RUN, World, world
 
+A_GRANT = {"actions": ["run.*"], "nodes": "@db"}
 A_RUN = {"command": {"argv": ["true"]}, "targets": {"all": True}}
 
 ROUTES: list[tuple[str, str, Any, int, type, dict[str, Any]]] = [
@@ -33,6 +36,7 @@ ROUTES: list[tuple[str, str, Any, int, type, dict[str, Any]]] = [
     ("POST", f"/nodes/{NODE}/revoke", {}, 204, a.RevokeNode, {"node": NODE}),
     ("GET", "/nodes/web1/metrics?points=9", None, 200, n.ReadMetrics, {"points": 9}),
     ("GET", "/nodes/web1/metrics/latest", None, 200, n.FindNode, {"node": "web1"}),
+    ("POST", "/nodes/resolve", {"selector": "w*"}, 200, n.Targets, {"selector": "w*"}),
     ("GET", "/fleet/stats", None, 200, Nothing, {}),
     ("GET", "/join-tokens", None, 200, Nothing, {}),
     ("POST", "/join-tokens", {"ttl": 60}, 201, a.CreateJoinToken, {"ttl": 60}),
@@ -46,13 +50,34 @@ ROUTES: list[tuple[str, str, Any, int, type, dict[str, Any]]] = [
     ("GET", f"/runs/{RUN}/files/{NODE}", None, 200, r.ListFiles, {"node": NODE}),
     ("GET", "/audit?who=ada&action=run.", None, 200, a.ListAudit, {"action": "run."}),
     ("GET", "/audit/verify", None, 200, Nothing, {}),
+    ("GET", "/users?query=l&limit=3", None, 200, p.ListUsers, {"query": "l", "limit": 3}),
+    ("POST", "/users", {"name": "li", "roles": ["x"]}, 201, p.CreateUser, {"roles": ["x"]}),
+    ("GET", "/users/li", None, 200, p.FindUser, {"name": "li"}),
+    ("PATCH", "/users/li", {"disabled": True}, 200, p.ChangeUser, {"name": "li", "roles": None}),
+    ("POST", "/users/li/reset", {"ttl": 60}, 200, p.ResetPassword, {"name": "li", "ttl": 60}),
+    ("DELETE", "/users/li", None, 204, p.FindUser, {"name": "li"}),
+    ("PUT", "/roles/dba", {"grants": [A_GRANT]}, 200, Role, {"name": "dba", "version": 0}),
+    ("DELETE", "/roles/dba", None, 204, p.RoleName, {"name": "dba"}),
+    ("GET", "/user-groups", None, 200, Nothing, {}),
+    ("PUT", "/user-groups/dba", {"roles": ["x"]}, 200, p.UserGroup, {"roles": ["x"]}),
+    ("DELETE", "/user-groups/dba", None, 204, p.UserGroupName, {"name": "dba"}),
 ]
+
+OWN: list[tuple[str, str, Any, int, type, dict[str, Any]]] = [
+    ("GET", "/users/li/credentials", None, 200, p.ListCredentials, {"person": "li"}),
+    ("GET", "/roles", None, 200, Nothing, {}),
+    ("GET", "/me/credentials", None, 200, p.ListCredentials, {"person": None}),
+    ("DELETE", f"/credentials/{RUN}", None, 204, p.RevokeCredential, {"id": RUN}),
+    ("POST", "/me/tokens", {"name": "ci"}, 201, p.CreateToken, {"name": "ci", "scopes": ["*"]}),
+    ("GET", "/me/can?action=run.create", None, 200, p.AskVerdict, {"action": "run.create"}),
+]
+"""For everybody who has logged in; the authority decides by what or whom it is asked about."""
 
 
 async def test_a_route_asks_the_bus_as_the_visitor(here: World) -> None:
     """The question carries what the request said, and the visitor's own ticket."""
     async with here.client() as client:
-        for method, path, body, status, kind, asked in ROUTES:
+        for method, path, body, status, kind, asked in [*ROUTES, *OWN]:
             here.forget()
             answer = await client.request(method, f"/api/v1{path}", json=body)
             assert answer.status_code == status, (path, answer.text)
@@ -64,7 +89,7 @@ async def test_a_route_asks_the_bus_as_the_visitor(here: World) -> None:
 async def test_a_route_refuses_who_has_not_logged_in(here: World) -> None:
     """401, and no service was asked anything."""
     async with here.client(None) as client:
-        for method, path, body, *_ in ROUTES:
+        for method, path, body, *_ in [*ROUTES, *OWN]:
             answer = await client.request(method, f"/api/v1{path}", json=body)
             assert answer.status_code == 401, path
     assert here.registry.asked == here.scheduler.asked == here.authority.asked == []
@@ -84,6 +109,7 @@ async def test_every_route_is_in_the_list_above(here: World) -> None:
     async with here.client(None) as client:
         document = (await client.get("/api/v1/openapi.json")).json()
     elsewhere = {"login", "logout", "getMe", "changePassword", "getCa", "join"}
+    elsewhere |= {"acceptInvitation"}
     elsewhere |= {"getOutput", "getFile", "getHealth", "getLiveness", "getReadiness", "getFigures"}
     named = {
         operation["operationId"]
@@ -94,7 +120,7 @@ async def test_every_route_is_in_the_list_above(here: World) -> None:
         operation["operationId"]
         for path, operations in document["paths"].items()
         for method, operation in operations.items()
-        if any(_fits(method, path, route) for route in ROUTES)
+        if any(_fits(method, path, route) for route in [*ROUTES, *OWN])
     }
     assert named - tested == elsewhere
 

@@ -172,3 +172,42 @@ async def test_the_address_of_a_proxy_is_believed_only_if_it_is_trusted(
     ):
         await client.post("/api/v1/login", json=body, headers=headers)
         assert here.authority.last(Login).origin.address == "192.0.2.7"
+
+
+async def test_a_change_of_rights_is_not_seen_as_an_error(here: World) -> None:
+    """A ticket of before the change is replaced, once, before anybody is answered."""
+    async with here.client() as client:
+        assert (await client.get("/api/v1/nodes")).status_code == 200
+        await here.change_rights("ada", ["node.read"], told=False)
+        assert (await client.get("/api/v1/nodes")).status_code == 200
+        assert (await client.get("/api/v1/runs")).status_code == 403
+        here.authority.sessions.clear()
+        await here.change_rights("ada", ["*"], told=False)
+        answer = await client.get("/api/v1/nodes")
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+
+
+async def test_the_gateway_forgets_tickets_when_it_hears_of_a_change(here: World) -> None:
+    """What it decides itself, it decides by the new rights."""
+    async with here.client() as client:
+        assert len((await client.get("/api/v1/me")).json()["permissions"]) == 1
+        await here.change_rights("ada", ["node.read"])
+        async with asyncio.timeout(2):
+            while (await client.get("/api/v1/me")).json()["permissions"] != ["node.read"]:
+                await asyncio.sleep(0.01)
+
+
+async def test_an_invitation_is_accepted_in_a_browser(here: World) -> None:
+    """It begins a session; a wrong one does not say why; another site cannot do it."""
+    body = {"secret": "s3cret", "password": "a long password"}
+    async with here.client(None) as client:
+        answer = await client.post("/api/v1/invitations/accept", json=body)
+        assert (answer.status_code, answer.json()["name"]) == (200, "li")
+        assert (await client.get("/api/v1/me")).json()["name"] == "li"
+    async with here.client(None) as client:
+        wrong = await client.post("/api/v1/invitations/accept", json=body | {"secret": "x"})
+        assert (wrong.status_code, len(client.cookies)) == (404, 0)
+        foreign = await client.post(
+            "/api/v1/invitations/accept", json=body, headers={"Origin": "https://evil.example"}
+        )
+        assert foreign.status_code == 403

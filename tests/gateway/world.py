@@ -12,10 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from muster.contracts import authority as a
 from muster.contracts import nodes as n
+from muster.contracts import people as p
 from muster.contracts import runs as r
-from muster.contracts.base import NOTHING, Nothing
+from muster.contracts.base import NOTHING, Call, Nothing
 from muster.contracts.errors import Denied, NotFound, Unauthenticated
 from muster.contracts.names import new_id
+from muster.contracts.policy import ACTIONS, Grant, Role
 from muster.gateway.app import gateway
 from muster.gateway.server import listening
 from muster.gateway.settings import Settings
@@ -50,6 +52,13 @@ def view(**more: Any) -> r.RunView:
     return r.RunView(**{**known, **more})
 
 
+def person(name: str, permissions: list[str], **more: Any) -> a.Person:
+    """Return somebody who may do that on all nodes."""
+    known = [one for one in permissions if one in {*ACTIONS, "*"}]
+    grants = [Grant(actions=known, nodes="all")] if known else []
+    return a.Person(name=name, permissions=permissions, **{"grants": grants, **more})
+
+
 class Peer:
     """Remembers what it was asked, and by whom."""
 
@@ -70,12 +79,27 @@ class Peer:
         return sum(isinstance(ask, kind) for ask, _ in self.asked)
 
 
+def canned(call: Call[Any, Any], answer: Any) -> Any:
+    """Return a method of a peer that always gives the same answer."""
+
+    async def method(self: Peer, ask: Any, caller: Caller) -> Any:
+        self.note(ask, caller)
+        return answer
+
+    return answers(call)(method)
+
+
+USER = p.User(name="li", created=NOW)
+INVITATION = p.Invitation(name="li", secret="s3cret", expires=NOW)  # noqa: S106
+
+
 class Authority(Peer):
     """People and their sessions."""
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
         """Sign tickets with *key*."""
         super().__init__()
+        self.revision = 1
         self.key = key
         self.people: dict[str, a.Person] = {}
         self.sessions: dict[str, str] = {}
@@ -102,7 +126,12 @@ class Authority(Peer):
         now = datetime.now(UTC)
         expires = now + timedelta(seconds=self.life)
         ticket = a.Ticket(
-            person=person, session=new_id(), origin=ask.origin, issued=now, expires=expires
+            person=person,
+            session=new_id(),
+            origin=ask.origin,
+            issued=now,
+            expires=expires,
+            revision=self.revision,
         )
         return a.Granted(ticket=tickets.sign(ticket, self.key), person=person, expires=expires)
 
@@ -156,6 +185,42 @@ class Authority(Peer):
         self.note(ask, caller)
         return NOTHING
 
+    list_users = canned(p.LIST_USERS, p.Users(items=[USER]))
+    find_user = canned(p.FIND_USER, USER)
+    create_user = canned(p.CREATE_USER, INVITATION)
+    change_user = canned(p.CHANGE_USER, USER)
+    reset_password = canned(p.RESET_PASSWORD, INVITATION)
+    delete_user = canned(p.DELETE_USER, NOTHING)
+    list_roles = canned(p.LIST_ROLES, p.Roles(items=[]))
+    put_role = canned(p.PUT_ROLE, Role(name="dba"))
+    delete_role = canned(p.DELETE_ROLE, NOTHING)
+    list_groups = canned(p.LIST_USER_GROUPS, p.UserGroups(items=[]))
+    put_group = canned(p.PUT_USER_GROUP, p.UserGroup(name="dba"))
+    delete_group = canned(p.DELETE_USER_GROUP, NOTHING)
+    credentials = canned(p.LIST_CREDENTIALS, p.Credentials(items=[]))
+    revoke_credential = canned(p.REVOKE_CREDENTIAL, NOTHING)
+    create_api_token = canned(
+        p.CREATE_TOKEN,
+        p.TokenCreated(id=RUN, secret="s3cret", expires=NOW),  # noqa: S106
+    )
+    may = canned(p.MAY, p.Verdict(action="run.create"))
+
+    @answers(p.RIGHTS_AFTER)
+    async def rights(self, ask: p.RightsAfter, caller: Caller) -> p.RightsChanged:  # noqa: ARG002
+        """Tell that nothing has changed."""
+        return p.RightsChanged(revision=self.revision)
+
+    @answers(p.ACCEPT)
+    async def accept(self, ask: p.Accept, caller: Caller) -> a.Session:
+        """Begin a session for who was invited."""
+        self.note(ask, caller)
+        if ask.secret != "s3cret":  # noqa: S105
+            raise NotFound("this invitation is not known")
+        self.sessions["secret-of-li"] = "li"
+        self.people["li"] = person("li", ["*"])
+        later = datetime.now(UTC) + timedelta(hours=1)
+        return a.Session(secret="secret-of-li", person=self.people["li"], expires=later)  # noqa: S106
+
     @answers(a.LIST_AUDIT)
     async def audit(self, ask: a.ListAudit, caller: Caller) -> a.AuditPage:
         """List the audit."""
@@ -192,6 +257,12 @@ class Registry(Peer):
         """List nodes."""
         self.note(ask, caller)
         return n.NodePage(items=self.changes, next="")
+
+    @answers(n.RESOLVE)
+    async def resolve(self, ask: n.Targets, caller: Caller) -> n.Resolved:
+        """Say which nodes are meant."""
+        self.note(ask, caller)
+        return n.Resolved(items=[n.Target(id=NODE, name="web1", state=n.NodeState.ONLINE)])
 
     @answers(n.NODES_SINCE)
     async def since(self, ask: n.NodesSince, caller: Caller) -> n.NodeChanges:
@@ -324,9 +395,20 @@ class World:
     bus: Bus
     """The scheduler's connection."""
     registry_bus: Bus
+    authority_bus: Bus
     authority: Authority
     registry: Registry
     scheduler: Scheduler
+
+    async def change_rights(self, name: str, permissions: list[str], *, told: bool = True) -> None:
+        """Let somebody have other rights from now on; if *told*, the gateway hears of it."""
+        self.authority.people[name] = person(name, permissions)
+        self.authority.revision += 1
+        change = p.RightsChanged(revision=self.authority.revision, names=[name])
+        self.bus.rights.heard(change)
+        self.registry_bus.rights.heard(change)
+        if told:
+            await self.authority_bus.tell(p.RIGHTS_CHANGED, change)
 
     def asked(self, kind: type) -> list[tuple[Any, Caller]]:
         """Return the questions of a kind that any peer was asked, with their callers."""
@@ -340,7 +422,7 @@ class World:
 
     def secret(self, permissions: list[str] = ALL, name: str = "ada", **more: Any) -> str:
         """Return the secret of a new session of a person with *permissions*."""
-        self.authority.people[name] = a.Person(name=name, permissions=permissions, **more)
+        self.authority.people[name] = person(name, permissions, **more)
         secret = f"token-{len(self.authority.sessions)}-of-{name}"
         self.authority.sessions[secret] = name
         return secret
@@ -357,7 +439,7 @@ class World:
         self, permissions: list[str] = ALL, **more: Any
     ) -> AsyncGenerator[httpx.AsyncClient]:
         """Open an HTTP client that has logged in as a browser does."""
-        self.authority.people["ada"] = a.Person(name="ada", permissions=permissions, **more)
+        self.authority.people["ada"] = person("ada", permissions, **more)
         async with self.client(None) as client:
             body = {"name": "ada", "password": PASSWORD}
             answer = await client.post("/api/v1/login", json=body)
@@ -386,5 +468,12 @@ async def world(broker: Broker, **settings: Any) -> AsyncGenerator[World]:
         app = await stack.enter_async_context(gateway(bus, options))
         url = await stack.enter_async_context(listening(app, options))
         yield World(
-            url, options, lines["scheduler"], lines["registry"], authority, registry, scheduler
+            url,
+            options,
+            lines["scheduler"],
+            lines["registry"],
+            lines["authority"],
+            authority,
+            registry,
+            scheduler,
         )

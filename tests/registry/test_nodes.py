@@ -179,12 +179,12 @@ async def test_live_changes_and_catching_up_agree(stage: Stage) -> None:
     caught: dict[str, Node] = {}
     after, more = 0, True
     while more:
-        told = await stage.client.ask(NODES_SINCE, NodesSince(epoch=epoch, after=after, limit=5))
+        told = await ask(stage, NODES_SINCE, NodesSince(epoch=epoch, after=after, limit=5))
         caught.update({node.id: node for node in told.items})
         after, more = told.seq, told.more
     assert caught == heard
     assert {node.tags["n"] for node in caught.values()} == {str(n) for n in range(48, 60)}
-    nothing = await stage.client.ask(NODES_SINCE, NodesSince(epoch=epoch, after=after))
+    nothing = await ask(stage, NODES_SINCE, NodesSince(epoch=epoch, after=after))
     assert (nothing.items, nothing.seq, nothing.more) == ([], seq, False)
 
 
@@ -194,6 +194,6 @@ async def test_a_reader_of_another_epoch_begins_anew(backstage: Stage) -> None:
         await backstage.join()
         epoch, seq = registry.picture.epoch, registry.picture.seq
     async with backstage.playing() as registry:
-        told = await backstage.client.ask(NODES_SINCE, NodesSince(epoch=epoch, after=seq))
+        told = await ask(backstage, NODES_SINCE, NodesSince(epoch=epoch, after=seq))
         assert told.reset
         assert told.epoch == registry.picture.epoch != epoch

@@ -22,6 +22,7 @@ from muster.kit import wire
 from muster.registry.entry import Entry
 from muster.registry.naming import complaint, unique
 from muster.registry.picture import Picture
+from muster.registry.view import View
 
 NOW = datetime.now(UTC)
 MEGABYTE = 1024 * 1024
@@ -50,7 +51,7 @@ def names(made: Picture, **ask: object) -> list[str]:
     """Return all names of a list, over all its pages."""
     found, cursor = [], ""
     while True:
-        page = made.page(ListNodes.model_validate({"cursor": cursor} | ask))
+        page = View(made).page(ListNodes.model_validate({"cursor": cursor} | ask))
         found += [node.name for node in page.items]
         cursor = page.next
         if not cursor:
@@ -62,7 +63,7 @@ def test_pages_hang_together_while_nodes_come_and_go() -> None:
     made = picture(*(entry(f"n{number:03d}") for number in range(100)))
     seen, cursor = [], ""
     for step in range(50):
-        page = made.page(ListNodes(limit=7, cursor=cursor))
+        page = View(made).page(ListNodes(limit=7, cursor=cursor))
         seen += [node.name for node in page.items]
         cursor = page.next
         made.add(entry(f"a{step:03d}"))
@@ -100,14 +101,14 @@ def test_every_page_fits_in_a_message() -> None:
     made = picture(*(entry(f"n{number:02d}", metrics=fat) for number in range(30)))
     pages, cursor = 0, ""
     while True:
-        page = made.page(ListNodes(limit=1000, cursor=cursor))
+        page = View(made).page(ListNodes(limit=1000, cursor=cursor))
         assert len(wire.pack(page)) < MEGABYTE
         pages, cursor = pages + 1, page.next
         if not cursor:
             break
     assert 5 < pages < 12
     assert names(made, limit=1000) == [f"n{number:02d}" for number in range(30)]
-    parts = list(made.since(0, 100))
+    parts = list(View(made).since(0, 100))
     assert all(len(wire.pack(part)) < MEGABYTE for part in parts)
     assert [node.name for part in parts for node in part.items] == names(made)
 
@@ -118,20 +119,20 @@ def test_ten_thousand_nodes_are_resolved_at_once() -> None:
     everybody = list(made.by_name)
     begun = time.perf_counter()
     for targets in (Targets(names=everybody), Targets(all=True)):
-        found = made.resolve(targets)
+        found = View(made).resolve(targets)
         assert [one.name for one in found.items] == sorted(everybody)
         assert len(wire.pack(found)) < MEGABYTE
     assert time.perf_counter() - begun < 3
     begun = time.perf_counter()
     with pytest.raises(NotFound, match="did you mean"):
-        made.resolve(Targets(names=[f"nodee-{number:05d}" for number in range(10_000)]))
+        View(made).resolve(Targets(names=[f"nodee-{number:05d}" for number in range(10_000)]))
     assert time.perf_counter() - begun < 3
 
 
 def test_a_node_that_is_named_twice_is_meant_once() -> None:
     """By name and by id."""
     web = entry("web")
-    found = picture(web, entry("db")).resolve(Targets(names=["web", web.id, "web"]))
+    found = View(picture(web, entry("db"))).resolve(Targets(names=["web", web.id, "web"]))
     assert [one.id for one in found.items] == [web.id]
 
 
@@ -145,19 +146,19 @@ def test_nothing_chosen_never_means_all() -> None:
         Targets(names=["web"], selector="web"),
     ):
         with pytest.raises(Malformed, match="never means all"):
-            made.resolve(targets)
+            View(made).resolve(targets)
     with pytest.raises(NotFound, match="no node has joined"):
-        picture().resolve(Targets(all=True))
+        View(picture()).resolve(Targets(all=True))
 
 
 def test_one_unknown_name_and_nobody_is_meant() -> None:
     """What was perhaps meant is told; a revoked node is not there."""
     made = picture(entry("web-01"), entry("out", NodeState.REVOKED))
     with pytest.raises(NotFound, match=r"web-10 \(did you mean web-01\?\)"):
-        made.resolve(Targets(names=["web-01", "web-10"]))
+        View(made).resolve(Targets(names=["web-01", "web-10"]))
     with pytest.raises(NotFound, match="out"):
-        made.resolve(Targets(names=["out"]))
-    assert [one.name for one in made.resolve(Targets(all=True)).items] == ["web-01"]
+        View(made).resolve(Targets(names=["out"]))
+    assert [one.name for one in View(made).resolve(Targets(all=True)).items] == ["web-01"]
 
 
 def test_a_selector_chooses_by_what_is_known() -> None:
@@ -170,7 +171,7 @@ def test_a_selector_chooses_by_what_is_known() -> None:
     made = picture(web, db, gone)
 
     def chosen(text: str) -> list[str]:
-        return [one.name for one in made.resolve(Targets(selector=text)).items]
+        return [one.name for one in View(made).resolve(Targets(selector=text)).items]
 
     assert chosen("@front") == ["web"]
     assert chosen("web*, os.family=debian") == ["db", "web"]
@@ -192,7 +193,7 @@ def test_a_selector_chooses_by_what_is_known() -> None:
 def test_a_selector_that_means_nobody_is_an_error(text: str, complaint: str) -> None:
     """A name that is written out in full has to be somebody's."""
     with pytest.raises(NotFound, match=complaint):
-        picture(entry("web"), entry("db")).resolve(Targets(selector=text))
+        View(picture(entry("web"), entry("db"))).resolve(Targets(selector=text))
 
 
 def test_a_complaint_is_short() -> None:
@@ -217,18 +218,18 @@ def test_changes_are_told_from_any_number_on() -> None:
     made = picture(*(entry(f"n{number}") for number in range(10)))
     assert made.seq == 10
     made.changed(made.by_name["n3"])
-    parts = list(made.since(4, 3))
+    parts = list(View(made).since(4, 3))
     assert [[node.name for node in part.items] for part in parts] == [
         ["n4", "n5", "n6"],
         ["n7", "n8", "n9"],
         ["n3"],
     ]
     assert [(part.seq, part.more) for part in parts] == [(7, True), (10, True), (11, False)]
-    assert list(made.since(11, 3)) == list(made.since(99, 3)) == []
+    assert list(View(made).since(11, 3)) == list(View(made).since(99, 3)) == []
 
 
 def test_the_fleet_in_numbers() -> None:
     """Revoked nodes are counted, but are not of the fleet."""
     made = picture(*(entry(state.value, state) for state in NodeState))
-    found = made.stats()
+    found = View(made).stats()
     assert (found.nodes, found.online, found.offline, found.new, found.revoked) == (3, 1, 1, 1, 1)

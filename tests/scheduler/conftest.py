@@ -9,9 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from muster.contracts.authority import SIGN, Sign, Signed
+from muster.contracts.authority import RECHECK, SIGN, Recheck, Rechecked, Sign, Signed
 from muster.contracts.names import new_id
-from muster.contracts.nodes import NODE_REVOKED, RESOLVE, NodeState, Resolved, Target, Targets
+from muster.contracts.nodes import (
+    NODE_REVOKED,
+    REACH,
+    RESOLVE,
+    AskReach,
+    NodeState,
+    Reach,
+    Resolved,
+    Target,
+    Targets,
+)
 from muster.contracts.runs import (
     CREATE_RUN,
     GET_RUN,
@@ -34,6 +44,7 @@ from muster.kit.bus import Bus, Caller, Raw, answers
 from muster.kit.durable import ensure_streams
 from muster.kit.identity import envelope
 from muster.kit.outbox import relaying
+from muster.kit.selectors import Facts
 from muster.kit.sql import open_database
 from muster.kit.tasks import running
 from muster.kit.testing import Broker
@@ -47,6 +58,7 @@ class Signer:
     def __init__(self, broker: Broker) -> None:
         """Sign with the broker's world."""
         self._key = broker.authority_key
+        self.refused: set[str] = set()
 
     @answers(SIGN)
     async def sign(self, ask: Sign, caller: Caller) -> Signed:
@@ -64,16 +76,33 @@ class Signer:
         )
         return Signed(envelopes=envelope.sign_many(model, ask.nodes, self._key))
 
+    @answers(RECHECK)
+    async def recheck(self, ask: Recheck, caller: Caller) -> Rechecked:  # noqa: ARG002
+        """Refuse what the test wants refused."""
+        return Rechecked(refused={node: "no more" for node in ask.nodes if node in self.refused})
+
 
 class Directory:
     """The registry, as far as the scheduler needs it: names are ids."""
 
+    def __init__(self) -> None:
+        """Know no node."""
+        self.known: set[str] = set()
+
     @answers(RESOLVE)
     async def resolve(self, ask: Targets, caller: Caller) -> Resolved:  # noqa: ARG002
         """Return what was asked for."""
+        self.known |= set(ask.names)
         return Resolved(
             items=[Target(id=name, name=name, state=NodeState.ONLINE) for name in ask.names]
         )
+
+    @answers(REACH)
+    async def reach(self, ask: AskReach, caller: Caller) -> Reach:
+        """Tell on which nodes the caller may do something."""
+        reach = caller.reach(ask.action)
+        covered = [node for node in self.known if reach.covers(Facts(node, node))]
+        return Reach(everywhere=reach.everywhere, nodes=sorted(covered))
 
 
 @dataclass
@@ -131,6 +160,7 @@ class Stage:
     database: str
     client: Bus
     settings: Settings
+    signer: Signer
     scheduler: Scheduler | None = None
 
     @asynccontextmanager
@@ -149,6 +179,7 @@ class Stage:
                 running(scheduler.keeper.fold_forever(), "folding"),
                 bus.serving(scheduler, name="scheduler", version="0.0.1"),
                 running(scheduler.keeper.tick_forever(), "ticking"),
+                running(scheduler.rechecking.forever(), "rechecking"),
                 bus.consuming(NODE_REVOKED, scheduler.node_revoked, durable="scheduler_revoked"),
             ):
                 await stack.enter_async_context(part)
@@ -198,15 +229,16 @@ class Stage:
 @pytest.fixture
 async def backstage(broker: Broker, tmp_path: Path) -> AsyncIterator[Stage]:
     """Everything but the scheduler itself."""
+    signer = Signer(broker)
     async with (
         broker.connect("authority") as authority,
         broker.connect("registry") as registry,
         broker.connect("gateway") as client,
-        authority.serving(Signer(broker), name="authority", version="0.0.1"),
+        authority.serving(signer, name="authority", version="0.0.1"),
         registry.serving(Directory(), name="registry", version="0.0.1"),
     ):
         settings = Settings(data_dir=tmp_path, resend_after=0.5, lost_after=0.5)
-        yield Stage(broker, f"sqlite:///{tmp_path}/scheduler.db", client, settings)
+        yield Stage(broker, f"sqlite:///{tmp_path}/scheduler.db", client, settings, signer)
 
 
 @pytest.fixture

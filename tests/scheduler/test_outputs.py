@@ -14,7 +14,7 @@ from muster.contracts.errors import Malformed
 from muster.contracts.names import new_id, new_node_id
 from muster.contracts.nodes import NodeState
 from muster.contracts.nodes import Target as Meant
-from muster.contracts.runs import Command, Piece, Report, RunEvents, State, Stream
+from muster.contracts.runs import Command, Piece, Report, RunEvents, RunEventsAfter, State, Stream
 from muster.kit import wire
 from muster.kit.sql import Database, open_database
 from muster.scheduler import history, outputs, store
@@ -51,7 +51,8 @@ async def _take(db: Database, *told: Told) -> None:
 
 
 async def _events(db: Database, after: int) -> RunEvents:
-    return await db.read(lambda conn: history.events(conn, RUN, after, 50, with_output=True))
+    ask = RunEventsAfter(run=RUN, after=after)
+    return await db.read(lambda conn: history.events(conn, RUN, ask))
 
 
 def _read(conn: Connection) -> dict[int, bytes]:

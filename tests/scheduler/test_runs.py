@@ -250,7 +250,7 @@ async def test_the_end_of_a_run_is_told_once(stage: Stage) -> None:
         run = await stage.run(one, two)
         for node in (one, two, two, one):
             await node.report(run.id, State.DONE, exit=0)
-        js = stage.scheduler._bus.client.jetstream()  # type: ignore[union-attr]  # noqa: SLF001
+        js = stage.scheduler.bus.client.jetstream()  # type: ignore[union-attr]
         async with asyncio.timeout(10):
             while (await js.stream_info("FACTS")).state.messages < 1:
                 await asyncio.sleep(0.05)

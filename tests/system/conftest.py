@@ -78,15 +78,16 @@ class Server:
         """Start it and wait until it says that it is ready."""
         ports = ("--port", str(self.port), "--nats-port", str(self.nats_port))
         self.data_dir.mkdir(exist_ok=True, mode=0o700)
-        with (self.data_dir.parent / f"{self.data_dir.name}.out").open("w+") as out:
+        told = self.data_dir.parent / f"{self.data_dir.name}.out"
+        with told.open("w") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "muster.cli", "up", "--data-dir", self.data_dir, *ports,
                  *self.options],
                 stdout=out, stderr=out, env=ENV, start_new_session=True, text=True,
             )  # fmt: skip
-            until(self._up, 90, "muster up")
-            out.seek(0)
-            self.screen = out.read()
+        until(self._up, 90, "muster up")
+        until(lambda: "muster down" in told.read_text(), 10, "what muster up says")
+        self.screen = told.read_text()
 
     def _up(self) -> bool:
         assert self.process

@@ -20,6 +20,7 @@ from muster.contracts.names import (
     Time,
     Username,
 )
+from muster.contracts.policy import Grant
 
 CHUNK: Final = 1000
 """How many nodes one `SIGN` may name, so that the answer fits in a message."""
@@ -38,7 +39,8 @@ class Person(Message):
     name: Username
     roles: list[Label] = []
     permissions: list[ShortText] = []
-    """Patterns: ``*``, ``node.*``, ``run.create``."""
+    """What may be done somewhere, at some time; `grants` say where and when."""
+    grants: list[Grant] = []
     must_change_password: bool = False
 
 
@@ -50,6 +52,8 @@ class Ticket(Message):
     origin: Origin = Origin()
     issued: Time
     expires: Time
+    revision: int = 0
+    """Of the rights; when they have changed since, the ticket is worthless."""
 
 
 class Login(Message):
@@ -198,6 +202,21 @@ class Signed(Message):
     envelopes: list[bytes]
 
 
+class Recheck(Message):
+    """Whether somebody may still do on these nodes what was signed for them before."""
+
+    person: ShortText
+    verb: Label
+    run_as: ShortText = ""
+    nodes: Annotated[list[NodeId], Field(max_length=CHUNK)]
+
+
+class Rechecked(Message):
+    """Where they may not any more, and why."""
+
+    refused: dict[NodeId, ShortText] = {}
+
+
 class AuditRecord(Message):
     """One line of the audit."""
 
@@ -259,6 +278,7 @@ RENEW: Final = Call("muster.svc.authority.renew", RenewJwt, Renewed, NODE)
 REVOKE_NODE: Final = Call("muster.svc.authority.revoke", RevokeNode, Nothing, "node.revoke")
 SIGN: Final = Call("muster.svc.authority.sign", Sign, Signed, "self")
 """Which permission is needed depends on the verb; the authority knows."""
+RECHECK: Final = Call("muster.svc.authority.recheck", Recheck, Rechecked, SERVICE, safe=True)
 LIST_AUDIT: Final = Call(
     "muster.svc.authority.audit", ListAudit, AuditPage, "audit.read", safe=True
 )

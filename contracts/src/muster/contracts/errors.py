@@ -28,6 +28,12 @@ class Unauthenticated(MusterError):
     status = 401
 
 
+class Superseded(Unauthenticated):
+    """What the person may do has changed since the ticket was given: exchange for a new one."""
+
+    code = "superseded"
+
+
 class Denied(MusterError):
     """Who is asking may not do this."""
 

@@ -5,7 +5,7 @@ import secrets
 import time
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
+from pydantic import AwareDatetime, Field, StringConstraints
 
 TOKEN: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 _CROCKFORD: Final = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -23,14 +23,7 @@ Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-hjkmnp-tv-z]{26}$")]
 RESERVED: Final = frozenset({"all", "and", "in", "not", "or"})
 """Words of selectors, which no node may have as its name."""
 
-
-def _not_reserved(name: str) -> str:
-    if name in RESERVED:
-        raise ValueError(f"{name} is a word of selectors: take another name")
-    return name
-
-
-NodeName = Annotated[str, StringConstraints(pattern=TOKEN), AfterValidator(_not_reserved)]
+NodeName = Annotated[str, StringConstraints(pattern=TOKEN)]
 """A name for people; unique, may change."""
 
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,62}$")]

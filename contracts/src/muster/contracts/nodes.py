@@ -193,6 +193,8 @@ class NodeChanges(Message):
     seq: int
     """Everything up to here is known to the reader of this message."""
     items: list[Node] = []
+    gone: list[NodeId] = []
+    """Nodes that the reader may have seen before, and may not see any more."""
     more: bool = False
     reset: bool = False
     """The reader's picture is of another epoch: read the list again."""
@@ -226,6 +228,40 @@ class Resolved(Message):
     """The nodes that `Targets` named, ordered by name, each once."""
 
     items: list[Target]
+
+
+class WhichNodes(Message):
+    """Some nodes, by id."""
+
+    nodes: Annotated[list[NodeId], Field(max_length=1000)]
+
+
+class Facts(Message):
+    """What grants may go by: nothing that a node tells of itself."""
+
+    id: NodeId
+    name: NodeName
+    groups: list[Label] = []
+    tags: dict[Label, Label] = {}
+
+
+class NodeFacts(Message):
+    """The nodes that exist, of those that were asked for."""
+
+    items: list[Facts]
+
+
+class AskReach(Message):
+    """On which nodes the caller may do *action*."""
+
+    action: ShortText
+
+
+class Reach(Message):
+    """On all nodes, or on some."""
+
+    everywhere: bool = False
+    nodes: list[NodeId] = []
 
 
 class RenameNode(Message):
@@ -318,9 +354,13 @@ NODES_CHANGED: Final = Event("muster.live.registry.nodes", NodeChanges)
 
 REPORT_INVENTORY: Final = Call("muster.svc.registry.inventory", Inventory, Nothing, NODE)
 LIST_NODES: Final = Call("muster.svc.registry.list", ListNodes, NodePage, "node.read", safe=True)
-NODES_SINCE: Final = Call("muster.svc.registry.since", NodesSince, NodeChanges, SERVICE, safe=True)
+NODES_SINCE: Final = Call(
+    "muster.svc.registry.since", NodesSince, NodeChanges, "node.read", safe=True
+)
 FIND_NODE: Final = Call("muster.svc.registry.find", FindNode, Node, "node.read", safe=True)
 RESOLVE: Final = Call("muster.svc.registry.resolve", Targets, Resolved, "node.read", safe=True)
+NODE_FACTS: Final = Call("muster.svc.registry.facts", WhichNodes, NodeFacts, SERVICE, safe=True)
+REACH: Final = Call("muster.svc.registry.reach", AskReach, Reach, "self", safe=True)
 RENAME_NODE: Final = Call("muster.svc.registry.rename", RenameNode, Node, "node.write")
 TAG_NODE: Final = Call("muster.svc.registry.tag", TagNode, Node, "node.write")
 GROUP_NODE: Final = Call("muster.svc.registry.group", GroupNode, Node, "node.write")

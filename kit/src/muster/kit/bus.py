@@ -21,6 +21,7 @@ from muster.contracts.base import Answer, Ask, Call, Event, Fact
 from muster.contracts.errors import Malformed, MusterError, NoAnswer, TooLarge, Unavailable
 from muster.kit import durable, serve, wire
 from muster.kit.client import SLOWEST, AnswerLostError, Credentials, open_client
+from muster.kit.rights import Rights
 from muster.kit.serve import Caller, answers
 
 __all__ = ["Bus", "Caller", "Raw", "answers", "connect"]
@@ -54,6 +55,7 @@ class Bus:
         """Speak over *client*, which the caller owns; *keys* verify tickets."""
         self.client = client
         self.inbox = f"_INBOX_{name}"
+        self.rights = Rights()
         self._keys = tuple(keys)
         self._awaiting_connection: list[Callable[[], Awaitable[None]]] = []
 
@@ -224,7 +226,7 @@ class Bus:
         grace: float = 4.0,
     ) -> AbstractAsyncContextManager[None]:
         """Answer every marked method of *service*; on the way out, finish what has begun."""
-        crew = serve.Serving(self.client, self._keys, at_once, grace)
+        crew = serve.Serving(self.client, self._keys, self.rights, at_once, grace)
         return crew.of(service, name, version)
 
     def consuming(

@@ -22,11 +22,12 @@ from nats.micro import add_service
 from nats.micro.request import Request
 from nats.micro.service import Service
 
-from muster.contracts.authority import Ticket
+from muster.contracts.authority import CHANGE_PASSWORD, Ticket
 from muster.contracts.base import NODE, SERVICE, Answer, Ask, Call, Message
 from muster.contracts.errors import Denied, MusterError, TooLarge, Unauthenticated
 from muster.kit import policy, wire
 from muster.kit.identity import tickets
+from muster.kit.rights import Rights
 from muster.kit.tasks import Crew
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,11 @@ class Caller:
     def name(self) -> str:
         """The person's name, the node's id, or ``@service``."""
         return self.ticket.person.name if self.ticket else self.node or SERVICE
+
+    def reach(self, action: str) -> policy.Reach:
+        """Return on which nodes the caller may do *action*, now; nowhere without a ticket."""
+        grants = self.ticket.person.grants if self.ticket else []
+        return policy.reach(grants, policy.Request(action, datetime.now(UTC)))
 
 
 def answers(
@@ -80,10 +86,13 @@ def marked(service: type) -> Iterator[tuple[str, Call[Any, Any]]]:
 class Serving:
     """The answering side of one connection."""
 
-    def __init__(self, client: Client, keys: Sequence[bytes], at_once: int, grace: float) -> None:
-        """Answer over *client*; *keys* verify tickets."""
+    def __init__(
+        self, client: Client, keys: Sequence[bytes], rights: Rights, at_once: int, grace: float
+    ) -> None:
+        """Answer over *client*; *keys* verify tickets, *rights* say which are too old."""
         self._client = client
         self._keys = keys
+        self._rights = rights
         self._at_once = at_once
         self._crews: list[Crew] = []
         self._grace = grace
@@ -182,6 +191,9 @@ class Serving:
         if not token:
             raise Unauthenticated("log in first")
         ticket = self._verify(token)
+        self._rights.check(ticket)
+        if ticket.person.must_change_password and call is not CHANGE_PASSWORD:
+            raise Denied("change your password first")
         if not policy.allows(ticket.person.permissions, call.needs):
             raise Denied(f"{ticket.person.name} may not {call.needs}")
         return Caller(ticket=ticket, token=token)

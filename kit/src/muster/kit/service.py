@@ -12,10 +12,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from muster.contracts.errors import MusterError
+from muster.contracts.people import RIGHTS_AFTER, RIGHTS_CHANGED, RightsAfter, RightsChanged
 from muster.kit import bus, logs, settings
 from muster.kit.bus import Bus
 from muster.kit.durable import ensure_streams
@@ -23,6 +25,9 @@ from muster.kit.health import Health
 from muster.kit.identity.certificates import client_context
 from muster.kit.run import run
 from muster.kit.sql import Database, open_database
+from muster.kit.tasks import running
+
+_AGAIN: Final = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +114,36 @@ async def connection(
 
 
 @asynccontextmanager
+async def keeping_up(line: Bus) -> AsyncGenerator[None]:
+    """Know of every change of rights, those that were told while we were not connected too."""
+    behind = asyncio.Event()
+    behind.set()
+
+    async def reconnected() -> None:
+        behind.set()
+
+    async def hear(change: RightsChanged, tokens: tuple[str, ...]) -> None:
+        del tokens
+        line.rights.heard(change)
+
+    async def catch_up() -> None:
+        while True:
+            await behind.wait()
+            behind.clear()
+            try:
+                missed = RightsAfter(revision=line.rights.revision)
+                line.rights.heard(await line.ask(RIGHTS_AFTER, missed))
+            except MusterError as error:  # without the authority, nobody's rights change
+                log.debug("changes of rights could not be asked for: %s", error)
+                behind.set()
+                await asyncio.sleep(_AGAIN)
+
+    line.on_connect(reconnected)
+    async with line.listening(RIGHTS_CHANGED, hear), running(catch_up(), "keeping up with rights"):
+        yield
+
+
+@asynccontextmanager
 async def service_root(name: str, options: ServiceSettings) -> AsyncGenerator[Root]:
     """Open what the service *name* needs, in order; let go of it in reverse."""
     async with (
@@ -122,6 +157,7 @@ async def service_root(name: str, options: ServiceSettings) -> AsyncGenerator[Ro
         health.check("service", root.check_ready)
         await ensure_streams(line.client)
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(keeping_up(line))
             if options.health_port:
                 await stack.enter_async_context(health.serving(options.health_port))
             yield root

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from muster.contracts.authority import Person, Ticket
 from muster.contracts.names import new_id, new_node_id
+from muster.contracts.policy import Grant
 from muster.kit import bus
 from muster.kit.bus import Bus
 from muster.kit.files import write_private
@@ -138,14 +139,24 @@ class Broker:
             self.url, name=name, creds=self.creds(name), keys=[self.public_key], slowest=0.5
         )
 
-    def ticket(self, *permissions: str, name: str = "admin", seconds: float = 300) -> str:
-        """Return a signed ticket of somebody with *permissions* (``*`` if none are given)."""
+    def ticket(
+        self,
+        *permissions: str,
+        name: str = "admin",
+        nodes: str = "all",
+        seconds: float = 300,
+        revision: int = 1 << 40,
+    ) -> str:
+        """Return a ticket of somebody with *permissions* (``*`` if none are given) on *nodes*."""
         now = datetime.now(UTC)
+        actions = list(permissions or ("*",))
+        grants = [Grant(actions=actions, nodes=nodes, run_as=["*"])]
         made = Ticket(
-            person=Person(name=name, roles=[], permissions=list(permissions or ("*",))),
+            person=Person(name=name, roles=[], permissions=actions, grants=grants),
             session=new_id(),
             issued=now,
             expires=now + timedelta(seconds=seconds),
+            revision=revision,
         )
         return tickets.sign(made, self.authority_key)
 

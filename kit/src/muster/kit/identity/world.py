@@ -20,7 +20,10 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import TypeAdapter
 
+from muster.contracts import authority, nodes, people, runs
+from muster.contracts.base import NODE, Call
 from muster.contracts.names import NodeId
+from muster.contracts.people import RIGHTS_AFTER, RIGHTS_CHANGED
 from muster.kit.files import private_dir, write_private
 from muster.kit.identity import natsjwt
 from muster.kit.identity.nkeys import Key, Kind
@@ -71,6 +74,14 @@ _CONSUMERS: Final[dict[str, tuple[str, ...]]] = {
     "registry": ("registry_joined", "registry_revoked"),
     "scheduler": ("scheduler_revoked",),
 }
+_ASKS: Final[dict[str, tuple[Call[Any, Any], ...]]] = {
+    "authority": (nodes.NODE_FACTS, nodes.RESOLVE),
+    "registry": (),
+    "scheduler": (authority.SIGN, authority.RECHECK, nodes.RESOLVE, nodes.REACH),
+}
+_INNER: Final = (authority.SIGN, authority.RECHECK, nodes.NODE_FACTS, nodes.REACH)
+"""What only services ask; whoever takes the gateway over cannot even try."""
+
 _MORE_PUB: Final[dict[str, tuple[str, ...]]] = {
     "scheduler": ("muster.cmd.*.*",),
     "gateway": ("$SRV.PING.*", "$SRV.INFO.*", "$SRV.STATS.*"),
@@ -81,12 +92,21 @@ _MORE_SUB: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
+def _asks(name: str) -> list[str]:
+    """Return the questions that a service may ask; the gateway asks all that people can."""
+    if name != "gateway":
+        return [call.subject for call in (RIGHTS_AFTER, *_ASKS[name])]
+    modules = (authority, nodes, people, runs)
+    calls = [found for one in modules for found in vars(one).values() if isinstance(found, Call)]
+    return sorted({call.subject for call in calls if call.needs != NODE and call not in _INNER})
+
+
 def _may(name: str) -> dict[str, Any]:
     """Return the permissions of the service *name*."""
     streams = ("FACTS", "DEAD")
     verbs = ("CREATE", "UPDATE", "INFO")
     publish = [
-        "muster.svc.*.*",
+        *_asks(name),
         f"muster.fact.{name}.>",
         f"muster.live.{name}.>",
         f"muster.dead.{name}.>",
@@ -106,6 +126,7 @@ def _may(name: str) -> dict[str, Any]:
         f"muster.svc.{name}.*",
         f"muster.svc.{name}.*.*",
         "$SRV.>",
+        RIGHTS_CHANGED.subject,
         *_MORE_SUB.get(name, ()),
     ]
     return {

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from muster.authority import chain, store
-from muster.authority.part import Part, Tools, digest, new_secret
+from muster.authority.part import Part, Tools, address_of, digest, new_secret
 from muster.contracts.authority import (
     CREATE_JOIN_TOKEN,
     JOIN,
@@ -78,7 +78,12 @@ class Joining(Part):
             store.add_token(conn, row)
             detail = f"{row['id']} until {expires.isoformat(timespec='seconds')}"
             chain.append(
-                conn, caller.name, "join_token.create", now=now, detail=detail, address=_at(caller)
+                conn,
+                caller.name,
+                "join_token.create",
+                now=now,
+                detail=detail,
+                address=address_of(caller),
             )
 
         await self.tools.db.write(make)
@@ -98,7 +103,12 @@ class Joining(Part):
             if not store.drop_token(conn, ask.id):
                 raise NotFound(f"no join token {ask.id}")
             chain.append(
-                conn, caller.name, "join_token.revoke", now=now, detail=ask.id, address=_at(caller)
+                conn,
+                caller.name,
+                "join_token.revoke",
+                now=now,
+                detail=ask.id,
+                address=address_of(caller),
             )
 
         await self.tools.db.write(remove)
@@ -205,7 +215,7 @@ class Joining(Part):
                 outbox.put(conn, NODE_REVOKED, fact, ask.node)
                 chain.append(
                     conn, caller.name, "node.revoke", now=now, nodes=[ask.node],
-                    detail=ask.reason, address=_at(caller),
+                    detail=ask.reason, address=address_of(caller),
                 )  # fmt: skip
 
         await self.tools.db.write(shut_out)
@@ -276,7 +286,3 @@ def _template(account: dict[str, Any]) -> Any:
     """Return the rights of nodes in an account's claims."""
     scopes = [key for key in account.get("signing_keys", []) if isinstance(key, dict)]
     return scopes[0].get("template") if scopes else None
-
-
-def _at(caller: Caller) -> str:
-    return caller.ticket.origin.address if caller.ticket else ""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from muster.authority.settings import Settings
-from muster.kit.bus import Bus
+from muster.contracts.people import RIGHTS_CHANGED, RightsChanged
+from muster.kit.bus import Bus, Caller
 from muster.kit.identity.world import World
 from muster.kit.sql import Database
 
@@ -36,6 +37,16 @@ class Part:
     def __init__(self, tools: Tools) -> None:
         """Work with *tools*."""
         self.tools = tools
+
+    async def tell(self, change: RightsChanged | None) -> None:
+        """Tell all services that rights have changed; whoever misses it asks."""
+        if change is not None:
+            await self.tools.bus.tell(RIGHTS_CHANGED, change)
+
+
+def address_of(caller: Caller) -> str:
+    """Return where the caller's request came from, for the audit."""
+    return caller.ticket.origin.address if caller.ticket else ""
 
 
 def new_secret(kind: str) -> str:

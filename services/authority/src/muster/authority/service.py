@@ -6,8 +6,9 @@ commands, and writes all of that into an audit that cannot be changed unnoticed.
 
 from muster.authority import chain, store
 from muster.authority.joining import Joining
-from muster.authority.people import People
+from muster.authority.roles import RoleCalls
 from muster.authority.signing import Signing
+from muster.authority.users import UserCalls
 from muster.contracts.authority import (
     LIST_AUDIT,
     VERIFY_AUDIT,
@@ -19,7 +20,7 @@ from muster.contracts.base import Nothing
 from muster.kit.bus import Caller, answers
 
 
-class Authority(People, Joining, Signing):
+class Authority(UserCalls, RoleCalls, Signing, Joining):
     """People, nodes, signatures, audit."""
 
     async def prepare(self) -> None:

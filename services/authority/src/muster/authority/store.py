@@ -9,7 +9,6 @@ from sqlalchemy import Connection, delete, insert, select, update
 from muster.authority import chain
 from muster.authority.tables import join_tokens, nodes, people, secrets, state
 from muster.contracts.authority import JoinToken
-from muster.kit.text import clean
 
 _TOKENS = 500
 
@@ -17,31 +16,14 @@ _TOKENS = 500
 def begin(conn: Connection) -> None:
     """Write the head of an empty audit, if there is none yet."""
     if conn.execute(select(state.c.id)).first() is None:
-        conn.execute(insert(state), {"id": 1, "seq": 0, "hash": chain.GENESIS, "epoch": 1})
+        conn.execute(
+            insert(state), {"id": 1, "seq": 0, "hash": chain.GENESIS, "epoch": 1, "revision": 0}
+        )
 
 
 def epoch(conn: Connection) -> int:
     """Return the epoch that commands are signed in."""
     return int(conn.execute(select(state.c.epoch)).scalar_one())
-
-
-def person(conn: Connection, name: str) -> Any | None:
-    """Return a person; *name* may be anything that a stranger has typed."""
-    return conn.execute(select(people).where(people.c.name == clean(name))).first()
-
-
-def add_person(conn: Connection, row: dict[str, Any]) -> None:
-    """Keep a new person."""
-    conn.execute(insert(people), row)
-
-
-def set_password(conn: Connection, name: str, hash_: str, session: str) -> None:
-    """Give a person another password, and end all other sessions."""
-    conn.execute(
-        update(people).where(people.c.name == name).values(password=hash_, must_change=False)
-    )
-    mine = (secrets.c.person == name) & (secrets.c.kind == "session")
-    conn.execute(delete(secrets).where(mine, secrets.c.id != session))
 
 
 def add_secret(conn: Connection, row: dict[str, Any]) -> None:
@@ -51,13 +33,25 @@ def add_secret(conn: Connection, row: dict[str, Any]) -> None:
 
 
 def behind(conn: Connection, hash_: str) -> Any | None:
-    """Return the session or token whose secret has this hash, with its person."""
-    query = (
-        select(secrets, people.c.name, people.c.roles, people.c.must_change)
-        .join(people, people.c.name == secrets.c.person)
-        .where(secrets.c.hash == hash_)
-    )
-    return conn.execute(query).first()
+    """Return the secret that has this hash, with its person."""
+    return conn.execute(_with_person().where(secrets.c.hash == hash_)).first()
+
+
+def by_id(conn: Connection, secret: str) -> Any | None:
+    """Return a session or token by its id, with its person."""
+    return conn.execute(_with_person().where(secrets.c.id == secret)).first()
+
+
+def _with_person() -> Any:
+    person = (people.c.roles, people.c.groups, people.c.must_change, people.c.disabled)
+    return select(secrets, *person).join(people, people.c.name == secrets.c.person)
+
+
+def credentials(conn: Connection, person: str, now: datetime) -> list[Any]:
+    """Return the living sessions and tokens of a person, newest first."""
+    mine = (secrets.c.person == person) & (secrets.c.kind != "invitation")
+    query = select(secrets).where(mine, secrets.c.expires > now).order_by(secrets.c.id.desc())
+    return list(conn.execute(query))
 
 
 def touch(conn: Connection, secret: str, now: datetime) -> None:
@@ -66,8 +60,14 @@ def touch(conn: Connection, secret: str, now: datetime) -> None:
 
 
 def end(conn: Connection, secret: str) -> None:
-    """End a session."""
+    """End a session or a token."""
     conn.execute(delete(secrets).where(secrets.c.id == secret))
+
+
+def end_all(conn: Connection, person: str, *kinds: str, but: str = "") -> None:
+    """End all of a person's secrets of some kinds, but one."""
+    mine = (secrets.c.person == person) & secrets.c.kind.in_(kinds)
+    conn.execute(delete(secrets).where(mine, secrets.c.id != but))
 
 
 def add_token(conn: Connection, row: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 from muster.kit.outbox import inbox_table, outbox_table
@@ -25,18 +26,48 @@ people: Final = Table(
     "people",
     metadata,
     Column("name", String(63), primary_key=True),
-    Column("password", Text, nullable=False),  # argon2id
+    Column("full_name", String(200), nullable=False, server_default=""),
+    Column("password", Text, nullable=False),  # argon2id; empty: none yet
     Column("roles", JSON, nullable=False),
+    Column("groups", JSON, nullable=False, server_default="[]"),
     Column("must_change", Boolean, nullable=False),
+    Column("disabled", Boolean, nullable=False, server_default=false()),
     Column("created", UtcTime, nullable=False),
 )
 
+roles: Final = Table(
+    "roles",  # besides those that come with Muster
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("grants", JSON, nullable=False),
+    Column("note", String(200), nullable=False),
+    Column("version", Integer, nullable=False),
+)
+
+user_groups: Final = Table(
+    "user_groups",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("roles", JSON, nullable=False),
+    Column("note", String(200), nullable=False),
+)
+
+rights: Final = Table(
+    "rights",  # who was touched by the latest changes of rights
+    metadata,
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", UtcTime, nullable=False),
+    Column("names", JSON, nullable=False),  # nobody named: everybody
+)
+
 secrets: Final = Table(
-    "secrets",  # sessions and API tokens: what stands behind a bearer's secret
+    "secrets",  # sessions, API tokens, invitations: what stands behind a bearer's secret
     metadata,
     Column("id", String(26), primary_key=True),
     Column("hash", String(64), nullable=False, unique=True),  # SHA-256 of the secret
-    Column("kind", String(16), nullable=False),  # session or token
+    Column("kind", String(16), nullable=False),  # session, token or invitation
+    Column("name", String(200), nullable=False, server_default=""),
+    Column("scopes", JSON, nullable=False, server_default='["*"]'),
     Column("person", ForeignKey("people.name", ondelete="CASCADE"), nullable=False),
     Column("created", UtcTime, nullable=False),
     Column("expires", UtcTime, nullable=False),
@@ -90,12 +121,13 @@ Index("audit_by_action", audit.c.action, audit.c.seq)
 Index("audit_by_who", audit.c.who, audit.c.seq)
 
 state: Final = Table(
-    "state",  # one row: the head of the audit, which whoever appends locks, and the epoch
+    "state",  # one row: the head of the audit, which whoever appends locks, and counters
     metadata,
     Column("id", Integer, primary_key=True),
     Column("seq", BigInteger, nullable=False),
     Column("hash", String(64), nullable=False),
     Column("epoch", Integer, nullable=False),
+    Column("revision", BigInteger, nullable=False, server_default="0"),  # of the rights
 )
 
 outbox: Final = outbox_table(metadata)

@@ -13,10 +13,22 @@ from muster.gateway.gate import Gate
 from muster.gateway.limiter import Limiter
 from muster.gateway.live import Hub
 from muster.gateway.people import People
-from muster.gateway.routes import audit, events, health, joining, nodes, runs, session
+from muster.gateway.routes import (
+    audit,
+    events,
+    health,
+    joining,
+    me,
+    nodes,
+    roles,
+    runs,
+    session,
+    users,
+)
 from muster.gateway.settings import Settings
 from muster.gateway.upstream import Upstream, upstream_at
 from muster.kit.bus import Bus
+from muster.kit.service import keeping_up
 
 API = "/api/v1"
 
@@ -24,7 +36,7 @@ API = "/api/v1"
 @asynccontextmanager
 async def gateway(bus: Bus, settings: Settings) -> AsyncGenerator[ASGIApp]:
     """Yield the application, with everything open that it needs."""
-    async with upstream_at(settings.dashboard) as dashboard:
+    async with keeping_up(bus), upstream_at(settings.dashboard) as dashboard:
         yield create_app(bus, settings, dashboard)
 
 
@@ -49,7 +61,7 @@ def create_app(bus: Bus, settings: Settings, dashboard: Upstream | None = None) 
         joins=Limiter(settings.joins_per_minute),
         logins=Limiter(settings.logins_per_minute),
     )
-    for part in (session, nodes, runs, joining, audit, events):
+    for part in (session, me, users, roles, nodes, runs, joining, audit, events):
         app.include_router(part.router, prefix=API)
     for part in (health, pages, proxy):
         app.include_router(part.router)

@@ -9,10 +9,11 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 
 from muster.contracts.errors import NoAnswer, TooMany, Unavailable
+from muster.contracts.people import RightsChanged
 from muster.gateway.people import Visitor, key_of
 from muster.gateway.topics import Live, Mark, Page, Topic
 from muster.kit.bus import Bus
@@ -41,6 +42,7 @@ class Client:
         self.visitor = visitor
         self.cut: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
         """Resolved with a close code and a reason when the client has to go."""
+        self._suspect = asyncio.Event()
         self._waiting: deque[tuple[str, int]] = deque()
         self._bytes = 0
         self._some = asyncio.Event()
@@ -74,6 +76,17 @@ class Client:
             self._room.set()
         return text
 
+    def suspect(self) -> None:
+        """Note that the person's rights, or the session, may have changed."""
+        self._suspect.set()
+
+    async def next_look(self, seconds: float) -> None:
+        """Wait until the session has to be looked at: after some time, or when it is suspect."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._suspect.wait()
+        self._suspect.clear()
+
     async def room(self) -> None:
         """Wait until what waits has been sent: pages are sent at the client's own pace."""
         await self._room.wait()
@@ -104,7 +117,7 @@ class Feed:
 
     async def page(self, visitor: Visitor, mark: Mark) -> Page:
         """Return what came after *mark*; followers at one mark with the same rights share it."""
-        key = (mark, tuple(visitor.person.permissions))
+        key = (mark, visitor.person.model_dump_json(include={"grants"}))
         async with self._asking:
             now = asyncio.get_running_loop().time()
             if self._page and self._page[1] == key and now - self._page[0] < _SHARED:
@@ -136,7 +149,9 @@ class Follower:
         self._heard = live.mark
         if self._catching or self._behind.is_set():
             return
-        if live.mark.epoch == self.mark.epoch and live.first <= self.mark.seq + 1:
+        if not self.client.visitor.unlimited(self.feed.topic.needs):
+            self._behind.set()  # what is for others too has to be asked for, and is filtered
+        elif live.mark.epoch == self.mark.epoch and live.first <= self.mark.seq + 1:
             self.client.offer(live.text, live.size)
             self.mark = live.mark
         else:
@@ -187,6 +202,7 @@ class Hub:
         self._door = asyncio.Lock()
         self._clients: set[Client] = set()
         bus.on_connect(self._reconnected)
+        bus.rights.watch(self.recheck)
 
     @asynccontextmanager
     async def client(self, visitor: Visitor) -> AsyncGenerator[Client]:
@@ -212,6 +228,12 @@ class Hub:
             if not feed.followers and self._feeds.get(topic.name) is feed:
                 del self._feeds[topic.name]
                 await feed.stack.aclose()
+
+    def recheck(self, change: RightsChanged) -> None:
+        """Let every client whose rights have changed be looked at, now."""
+        for client in self._clients:
+            if change.everyone or client.visitor.person.name in change.names:
+                client.suspect()
 
     def cut(self, secret: str) -> None:
         """Cut every client of a session that has ended."""

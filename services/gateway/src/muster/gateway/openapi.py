@@ -22,6 +22,7 @@ the session cookie and send the cookie `muster_csrf` in the header `X-Muster-CSR
 """
 _TAGS: Final = {
     "session": "Who is asking",
+    "users": "Who there is, and what they may do",
     "nodes": "Hosts with an agent",
     "runs": "Commands on nodes",
     "joining": "How a host becomes a node",

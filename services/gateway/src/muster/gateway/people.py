@@ -19,11 +19,13 @@ from starlette.responses import Response
 
 from muster.contracts.authority import EXCHANGE, Exchange, Granted, Origin, Person
 from muster.contracts.base import Answer, Ask, Call
-from muster.contracts.errors import Unauthenticated
+from muster.contracts.errors import Superseded, Unauthenticated
+from muster.contracts.people import RightsChanged
 from muster.gateway.cookies import Cookies
 from muster.gateway.origins import origin_of
 from muster.kit import policy
 from muster.kit.bus import Bus
+from muster.kit.wire import unpack
 
 KEPT: Final = 30.0
 """Seconds for which a ticket is kept."""
@@ -32,11 +34,12 @@ _MOST: Final = 10_000
 _BEARER: Final = "bearer "
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Visitor:
     """A person who asks, with the ticket that proves it."""
 
     bus: Bus
+    people: "People"
     granted: Granted
     secret: str
     origin: Origin
@@ -64,18 +67,31 @@ class Visitor:
         timeout: float = 10.0,  # noqa: ASYNC109
     ) -> Answer:
         """Ask the bus as this person."""
-        return await self.bus.ask(call, ask, ticket=self.granted.ticket, timeout=timeout)
+        return unpack(call.answer, await self._ask(call, ask, timeout))
 
     async def relay(
         self,
         call: Call[Ask, Answer],
         ask: Ask,
         timeout: float = 10.0,  # noqa: ASYNC109
+        status: int = 200,
     ) -> Response:
         """Ask the bus as this person, and return the answer as the service has written it."""
-        ticket = self.granted.ticket
-        body = await self.bus.ask_raw(call, ask, ticket=ticket, timeout=timeout)
-        return Response(body, media_type="application/json")
+        body = await self._ask(call, ask, timeout)
+        return Response(body, status, media_type="application/json")
+
+    async def _ask(self, call: Call[Ask, Answer], ask: Ask, seconds: float) -> bytes:
+        """Ask with the ticket; with a new one, once, if the person's rights have changed."""
+        try:
+            return await self.bus.ask_raw(call, ask, ticket=self.granted.ticket, timeout=seconds)
+        except Superseded:  # nothing was done
+            self.granted = (await self.people.again(self)).granted
+            return await self.bus.ask_raw(call, ask, ticket=self.granted.ticket, timeout=seconds)
+
+    def unlimited(self, action: str) -> bool:
+        """Whether the person may do *action* on all nodes, so that nothing has to be left out."""
+        request = policy.Request(action, datetime.now(UTC))
+        return policy.reach(self.person.grants, request).everywhere
 
 
 def key_of(secret: str) -> bytes:
@@ -95,6 +111,7 @@ class People:
         self._clock = clock
         self._kept: dict[bytes, dict[Origin, tuple[float, Visitor]]] = {}
         self._doors: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        bus.rights.watch(self._changed)
 
     def presented(self, conn: HTTPConnection) -> tuple[str, bool]:
         """Return the secret that came with a request, and whether it was a cookie."""
@@ -123,6 +140,12 @@ class People:
         """Forget the tickets of one session."""
         self._kept.pop(key_of(secret), None)
 
+    def _changed(self, change: RightsChanged) -> None:
+        if change.everyone:
+            self._kept.clear()
+        for name in change.names:
+            self.forget_person(name)
+
     def forget_person(self, name: str) -> None:
         """Forget the tickets of all sessions of a person."""
         self._kept = {
@@ -143,7 +166,7 @@ class People:
         except Unauthenticated:
             self.forget(secret)
             raise
-        visitor = Visitor(self._bus, granted, secret, origin, cookie)
+        visitor = Visitor(self._bus, self, granted, secret, origin, cookie)
         if len(self._kept) >= _MOST:
             self._kept.clear()
         mine = self._kept.setdefault(key_of(secret), {})

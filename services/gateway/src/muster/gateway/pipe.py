@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 
 from muster.contracts.errors import MusterError, Unauthenticated
 from muster.gateway.gate import Gate
-from muster.gateway.live import BEAT
+from muster.gateway.live import BEAT, Client
 from muster.gateway.people import Visitor
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Pipe:
     async def hold(self) -> None:
         """Carry messages until the end, then close the browser's side."""
         async with self._gate.hub.client(self._visitor) as client, asyncio.TaskGroup() as group:
-            works = (self._outwards(), self._inwards(), self._watching())
+            works = (self._outwards(), self._inwards(), self._watching(client))
             tasks = [group.create_task(self._ending(work, client.end)) for work in works]
             code, reason = await client.cut
             for task in tasks:
@@ -64,10 +64,10 @@ class Pipe:
                     await self._near.send_bytes(message)
         return _code(self._far.close_code), self._far.close_reason or ""
 
-    async def _watching(self) -> tuple[int, str]:
+    async def _watching(self, client: Client) -> tuple[int, str]:
         visitor = self._visitor
         while True:
-            await asyncio.sleep(BEAT)
+            await client.next_look(BEAT)
             try:
                 visitor = await self._gate.people.again(visitor)
             except Unauthenticated:

@@ -66,7 +66,7 @@ class Topic(Protocol):
         """Hear what is told live."""
 
     async def page(self, visitor: Visitor, mark: Mark) -> Page:
-        """Return what came after *mark*."""
+        """Return what came after *mark*, as far as the visitor may see it."""
 
 
 def topic_of(name: str) -> Topic:
@@ -132,11 +132,11 @@ class _Nodes:
 
     async def page(self, visitor: Visitor, mark: Mark) -> Page:
         ask = NodesSince(epoch=mark.epoch, after=mark.seq)
-        told = await visitor.bus.ask(NODES_SINCE, ask)
+        told = await visitor.ask(NODES_SINCE, ask)
         now = Mark(told.seq, told.epoch)
         if told.reset or told.epoch != mark.epoch:
             return Page([reset(self.name, now)], now, more=False)
-        texts = [framed(self.name, told.model_dump_json())] if told.items else []
+        texts = [framed(self.name, told.model_dump_json())] if told.items or told.gone else []
         return Page(texts, now, told.more)
 
 

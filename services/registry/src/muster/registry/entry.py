@@ -29,6 +29,8 @@ class Entry:
     metrics: Metrics | None = None
     metrics_at: datetime | None = None
     seq: int = 0
+    moved: int = 0
+    """The `seq` of the last change of what grants go by: name, groups, tags."""
     accepted: float = 0.0
     """Monotonic time of the last heartbeat that was taken."""
 

@@ -59,6 +59,11 @@ def facts_of(entry: Entry, asked: Collection[str], now: float) -> Facts:
     return Facts(entry.id, entry.name, entry.groups, entry.tags, more)
 
 
+def grounds(entry: Entry) -> Facts:
+    """Return what grants may go by: nothing that the node tells of itself."""
+    return Facts(entry.id, entry.name, entry.groups, entry.tags)
+
+
 def _share(part: float, whole: float) -> Fact:
     return 100.0 * part / whole if whole else ()
 

@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Collection, Iterable
 from typing import Final
 
+from muster.contracts.names import RESERVED
+
 _LONGEST: Final = 63
 _NAMED: Final = 20
 _HINTED: Final = 3
@@ -12,7 +14,7 @@ _HINTED: Final = 3
 def unique(wanted: str, taken: Collection[str]) -> str:
     """Return *wanted*, or *wanted*-2, -3, … if it is taken; never longer than a name may be."""
     name, number = wanted, 1
-    while name in taken:
+    while name in taken or name in RESERVED:
         number += 1
         end = f"-{number}"
         name = f"{wanted[: _LONGEST - len(end)]}{end}"

@@ -5,29 +5,34 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy import Connection
 
 from muster.contracts.base import NOTHING, Nothing
-from muster.contracts.errors import Conflict, Malformed, NotFound
-from muster.contracts.names import to_node_name
+from muster.contracts.errors import Conflict, Denied, Malformed, NotFound
+from muster.contracts.names import RESERVED, to_node_name
 from muster.contracts.nodes import (
     FIND_NODE,
     FLEET_STATS,
     GROUP_NODE,
     HEARTBEAT,
     LIST_NODES,
+    NODE_FACTS,
     NODE_JOINED,
     NODE_REVOKED,
     NODES_CHANGED,
     NODES_SINCE,
+    REACH,
     READ_METRICS,
     RENAME_NODE,
     REPORT_INVENTORY,
     RESOLVE,
     TAG_NODE,
+    AskReach,
+    Facts,
     FindNode,
     FleetStats,
     GroupNode,
@@ -36,16 +41,19 @@ from muster.contracts.nodes import (
     ListNodes,
     Node,
     NodeChanges,
+    NodeFacts,
     NodeJoined,
     NodePage,
     NodeRevoked,
     NodesSince,
     NodeState,
+    Reach,
     ReadMetrics,
     RenameNode,
     Resolved,
     TagNode,
     Targets,
+    WhichNodes,
 )
 from muster.kit import outbox
 from muster.kit.bus import Bus, Caller, Raw, answers
@@ -55,10 +63,12 @@ from muster.kit.text import clean
 from muster.registry import store
 from muster.registry.beats import Beats
 from muster.registry.entry import Entry
+from muster.registry.facts import grounds
 from muster.registry.naming import unique
 from muster.registry.picture import Picture
 from muster.registry.presence import Change, Presence
 from muster.registry.settings import Settings
+from muster.registry.view import View
 from muster.registry.watching import Watch, account_of
 
 log = logging.getLogger(__name__)
@@ -109,69 +119,106 @@ class Registry:
             await self.beats.flush()
 
     @answers(LIST_NODES)
-    async def page(self, ask: ListNodes, caller: Caller) -> NodePage:  # noqa: ARG002
+    async def page(self, ask: ListNodes, caller: Caller) -> NodePage:
         """Return a page of nodes, ordered by name."""
-        return self.picture.page(ask)
+        return self._seen_by(caller).page(ask)
 
     @answers(NODES_SINCE)
-    async def since(self, ask: NodesSince, caller: Caller) -> NodeChanges:  # noqa: ARG002
+    async def since(self, ask: NodesSince, caller: Caller) -> NodeChanges:
         """Return the nodes that changed after a sequence number."""
         if ask.epoch != self.picture.epoch:
             return NodeChanges(epoch=self.picture.epoch, seq=self.picture.seq, reset=True)
         nothing = NodeChanges(epoch=self.picture.epoch, seq=self.picture.seq)
-        return next(self.picture.since(ask.after, ask.limit), nothing)
+        return next(self._seen_by(caller).since(ask.after, ask.limit), nothing)
 
     @answers(FIND_NODE)
-    async def find(self, ask: FindNode, caller: Caller) -> Node:  # noqa: ARG002
+    async def find(self, ask: FindNode, caller: Caller) -> Node:
         """Return one node."""
-        return self.picture.find(ask.node).view()
+        return self._seen_by(caller).find(ask.node).view()
 
     @answers(RESOLVE)
-    async def resolve(self, ask: Targets, caller: Caller) -> Resolved:  # noqa: ARG002
-        """Return the nodes that are meant."""
-        return self.picture.resolve(ask)
+    async def resolve(self, ask: Targets, caller: Caller) -> Resolved:
+        """Return the nodes that are meant, of those that the caller may see."""
+        return self._seen_by(caller).resolve(ask)
+
+    @answers(NODE_FACTS)
+    async def facts(self, ask: WhichNodes, caller: Caller) -> NodeFacts:  # noqa: ARG002
+        """Tell what grants may go by of some nodes."""
+        known = [self.picture.by_id[node] for node in ask.nodes if node in self.picture.by_id]
+        return NodeFacts(
+            items=[
+                Facts(id=one.id, name=one.name, groups=one.groups, tags=one.tags) for one in known
+            ]
+        )
+
+    @answers(REACH)
+    async def reach(self, ask: AskReach, caller: Caller) -> Reach:
+        """Tell on which nodes the caller may do something."""
+        reach = caller.reach(ask.action)
+        if reach.everywhere:
+            return Reach(everywhere=True)
+        return Reach(nodes=View(self.picture, reach).ids)
+
+    def _seen_by(self, caller: Caller) -> View:
+        return View(self.picture, caller.reach("node.read"))
+
+    def _to_change(self, node: str, caller: Caller) -> Entry:
+        """Return a node that the caller may change."""
+        entry = self._seen_by(caller).find(node)
+        self._allow(entry, caller)
+        return entry
+
+    @staticmethod
+    def _allow(entry: Entry, caller: Caller) -> None:
+        if not caller.reach("node.write").covers(grounds(entry)):
+            raise Denied(f"{caller.name} may not node.write on {entry.name}")
 
     @answers(RENAME_NODE)
-    async def rename(self, ask: RenameNode, caller: Caller) -> Node:  # noqa: ARG002
+    async def rename(self, ask: RenameNode, caller: Caller) -> Node:
         """Give a node another name."""
-        entry = self.picture.find(ask.node)
+        entry = self._to_change(ask.node, caller)
+        if ask.name in RESERVED:
+            raise Conflict(f"{ask.name} is a word of selectors: take another name")
         if ask.name != entry.name:
             async with self._changing:
                 if ask.name in self.picture.by_name or ask.name in self.picture.by_id:
                     raise Conflict(f"the name {ask.name} is taken")
+                self._allow(replace(entry, name=ask.name), caller)
                 await self._db.write(lambda conn: store.change(conn, entry.id, name=ask.name))
                 self.picture.rename(entry, ask.name)
         return entry.view()
 
     @answers(TAG_NODE)
-    async def tag(self, ask: TagNode, caller: Caller) -> Node:  # noqa: ARG002
+    async def tag(self, ask: TagNode, caller: Caller) -> Node:
         """Set and remove tags."""
-        entry = self.picture.find(ask.node)
+        entry = self._to_change(ask.node, caller)
         async with self._changing:
             kept = {key: value for key, value in entry.tags.items() if key not in ask.remove}
             tags = dict(sorted({**kept, **ask.put}.items()))
+            self._allow(replace(entry, tags=tags), caller)
             await self._db.write(lambda conn: store.change(conn, entry.id, tags=tags))
             entry.tags = tags
-            self.picture.changed(entry)
+            self.picture.moved(entry)
         return entry.view()
 
     @answers(GROUP_NODE)
-    async def group(self, ask: GroupNode, caller: Caller) -> Node:  # noqa: ARG002
+    async def group(self, ask: GroupNode, caller: Caller) -> Node:
         """Add to groups and take out of groups."""
-        entry = self.picture.find(ask.node)
+        entry = self._to_change(ask.node, caller)
         async with self._changing:
             groups = sorted((set(entry.groups) | set(ask.add)) - set(ask.remove))
+            self._allow(replace(entry, groups=groups), caller)
             await self._db.write(lambda conn: store.change(conn, entry.id, groups=groups))
             entry.groups = groups
-            self.picture.changed(entry)
+            self.picture.moved(entry)
         return entry.view()
 
     @answers(READ_METRICS)
-    async def metrics(self, ask: ReadMetrics, caller: Caller) -> History:  # noqa: ARG002
+    async def metrics(self, ask: ReadMetrics, caller: Caller) -> History:
         """Return the history of one node, thinned out to the wanted number of points."""
         if ask.end <= ask.start:
             raise Malformed("the end must be after the start")
-        entry = self.picture.find(ask.node)
+        entry = self._seen_by(caller).find(ask.node)
         start, end = ask.start.timestamp(), ask.end.timestamp()
         points = min(ask.points, _POINTS)
         items = await self._db.read(
@@ -181,8 +228,8 @@ class Registry:
 
     @answers(FLEET_STATS)
     async def stats(self, ask: Nothing, caller: Caller) -> FleetStats:  # noqa: ARG002
-        """Return the fleet in numbers."""
-        return self.picture.stats()
+        """Return the fleet in numbers, as far as the caller may see it."""
+        return self._seen_by(caller).stats()
 
     @answers(REPORT_INVENTORY)
     async def inventory(self, ask: Inventory, caller: Caller) -> Nothing:
@@ -278,7 +325,8 @@ class Registry:
         while True:
             await asyncio.sleep(_TELL)
             self.turned(self.presence.silent(time.monotonic()))
-            for part in list(self.picture.since(told, _PER_MESSAGE)):  # before anything changes
+            parts = list(View(self.picture).since(told, _PER_MESSAGE))  # before anything changes
+            for part in parts:
                 told = part.seq
                 try:
                     await self._bus.tell(NODES_CHANGED, part)

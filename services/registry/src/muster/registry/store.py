@@ -15,8 +15,8 @@ from muster.contracts.errors import Conflict, Malformed
 from muster.contracts.nodes import Inventory, Metrics, NodeState, Sample
 from muster.kit import wire
 from muster.registry.entry import Entry
-from muster.registry.picture import ROOM
 from muster.registry.tables import nodes, samples
+from muster.registry.view import ROOM
 
 log = logging.getLogger(__name__)
 

@@ -21,6 +21,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             running(scheduler.keeper.fold_forever(), "folding"),
             root.bus.serving(scheduler, name="scheduler", version=__version__),
             running(scheduler.keeper.tick_forever(), "ticking"),
+            running(scheduler.rechecking.forever(), "rechecking"),
             root.bus.consuming(NODE_REVOKED, scheduler.node_revoked, durable="scheduler_revoked"),
         ):
             await scheduler.resume()

@@ -22,6 +22,7 @@ from muster.kit import wire
 from muster.kit.bus import Bus, Caller, answers
 from muster.kit.sql import Database
 from muster.scheduler import store
+from muster.scheduler.seeing import Seeing
 
 _VALID: Final = 300.0
 """Seconds for which one signed order to read serves its caller."""
@@ -34,19 +35,22 @@ class Files:
 
     def __init__(self, bus: Bus, db: Database) -> None:
         """Ask agents over *bus*."""
-        self._bus = bus
+        self.bus = bus
         self._db = db
-        self._orders: dict[tuple[str, str, str], tuple[float, bytes]] = {}
+        self.seeing = Seeing(bus)
+        self._orders: dict[tuple[int, str, str, str], tuple[float, bytes]] = {}
 
     @answers(LIST_FILES)
     async def files(self, ask: ListFiles, caller: Caller) -> ResultFiles:
         """List the result files of one target."""
+        await self.seeing.target(caller, ask.run, ask.node)
         order = await self._order(ask.run, ask.node, caller)
         return await self._read(ask.node, ReadAsk(command=order), ResultFiles)
 
     @answers(READ_FILE)
     async def file(self, ask: ReadFile, caller: Caller) -> FilePart:
         """Return a part of one result file."""
+        await self.seeing.target(caller, ask.run, ask.node)
         order = await self._order(ask.run, ask.node, caller)
         question = ReadAsk(
             command=order, path=ask.path, output=ask.output, offset=ask.offset, limit=ask.limit
@@ -56,14 +60,15 @@ class Files:
     async def _read(self, node: str, ask: ReadAsk, kind: type[A]) -> A:
         subject = f"muster.cmd.{node}.read"
         try:
-            data = await self._bus.request(subject, wire.pack(ask), timeout=10, patience=0)
+            data = await self.bus.request(subject, wire.pack(ask), timeout=10, patience=0)
         except (Unavailable, NoAnswer) as error:
             raise Unavailable("the node is away: its files can be read when it is back") from error
         return wire.unpack(kind, data)
 
     async def _order(self, run: str, node: str, caller: Caller) -> bytes:
         """Return a signed order to read for this caller, an earlier one while it is valid."""
-        key = (caller.name, run, node)
+        revision = caller.ticket.revision if caller.ticket else 0
+        key = (revision, caller.name, run, node)  # not beyond the next change of rights
         until, order = self._orders.get(key, (0.0, b""))
         if until > time.monotonic() + 30:
             return order
@@ -78,7 +83,7 @@ class Files:
             digest=hashlib.sha256(args).hexdigest(),
             expires=datetime.now(UTC) + timedelta(seconds=_VALID),
         )
-        signed = await self._bus.ask(SIGN, ask, ticket=caller.token)
+        signed = await self.bus.ask(SIGN, ask, ticket=caller.token)
         if len(self._orders) > 1000:  # noqa: PLR2004
             self._orders.clear()
         order = signed.envelopes[0] + args

@@ -8,9 +8,18 @@ from collections import defaultdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, Table, select
 
-from muster.contracts.runs import READ_LIMIT, Piece, RunEvent, RunEvents, State, Stream
+from muster.contracts.runs import (
+    READ_LIMIT,
+    Piece,
+    RunEvent,
+    RunEvents,
+    RunEventsAfter,
+    State,
+    Stream,
+)
+from muster.scheduler.seeing import Seen
 from muster.scheduler.store import target_view
 from muster.scheduler.tables import output, runs, targets
 
@@ -18,12 +27,13 @@ Place = tuple[int, str]
 """An event number and the node that it is about."""
 
 
-def events(conn: Connection, run: str, after: int, limit: int, *, with_output: bool) -> RunEvents:
-    """Return at most *limit* events of *run* after event *after*, oldest first."""
+def events(conn: Connection, run: str, ask: RunEventsAfter, seen: Seen = None) -> RunEvents:
+    """Return events of *run* after an event, oldest first, on the nodes that are *seen*."""
+    after, limit, with_output = ask.after, ask.limit, ask.output
     head = conn.execute(select(runs.c.seq, runs.c.finished).where(runs.c.id == run)).one()
     query = (
         select(targets.c.seq, targets.c.node)
-        .where(targets.c.run == run, targets.c.seq > after)
+        .where(targets.c.run == run, targets.c.seq > after, *_on(conn, targets, run, seen))
         .order_by(targets.c.seq)
         .limit(limit + 1)
     )
@@ -31,7 +41,7 @@ def events(conn: Connection, run: str, after: int, limit: int, *, with_output: b
     if with_output:
         query = (
             select(output.c.seq, output.c.node, output.c.size)
-            .where(output.c.run == run, output.c.seq > after)
+            .where(output.c.run == run, output.c.seq > after, *_on(conn, output, run, seen))
             .order_by(output.c.seq)
             .limit(limit * 64)
         )
@@ -45,6 +55,14 @@ def events(conn: Connection, run: str, after: int, limit: int, *, with_output: b
     rows = _rows(conn, run, {node for _, node in told})
     items = [_event(run, place, rows[place[1]], pieces.get(place, []), head) for place in told]
     return RunEvents(items=items, seq=told[-1][0] if more else head.seq, more=more)
+
+
+def _on(conn: Connection, table: Table, run: str, seen: Seen) -> list[ColumnElement[bool]]:
+    """Return the condition that a row is about a node that is *seen*."""
+    if seen is None:
+        return []
+    nodes = conn.execute(select(targets.c.node).where(targets.c.run == run)).scalars()
+    return [table.c.node.in_([node for node in nodes if node in seen])]
 
 
 def _fitting(places: list[Place], sizes: dict[Place, int], limit: int) -> list[Place]:

@@ -6,7 +6,6 @@ exactly one final state.
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -50,10 +49,11 @@ from muster.contracts.runs import (
 from muster.kit import outbox, wire
 from muster.kit.bus import Bus, Caller, answers
 from muster.kit.sql import Database
-from muster.scheduler import history, outputs, store, syncing
+from muster.scheduler import history, outputs, store, syncing, views
 from muster.scheduler.dispatch import Dispatcher
 from muster.scheduler.files import Files
 from muster.scheduler.keeper import Keeper
+from muster.scheduler.rechecking import Rechecking, refuse
 from muster.scheduler.settings import Settings
 from muster.scheduler.tables import targets
 
@@ -66,6 +66,7 @@ class Scheduler(Files):
         super().__init__(bus, db)
         self.dispatcher = Dispatcher(bus, settings.resend_after)
         self.keeper = Keeper(db, bus, self.dispatcher, settings)
+        self.rechecking = Rechecking(bus, db, self.keeper)
 
     @answers(CREATE_RUN)
     async def create(self, ask: CreateRun, caller: Caller) -> RunView:
@@ -77,7 +78,7 @@ class Scheduler(Files):
             )
         if ask.key and (earlier := await self._earlier(ask, caller, args)):
             return earlier
-        meant = (await self._bus.ask(RESOLVE, ask.targets, ticket=caller.token)).items
+        meant = (await self.bus.ask(RESOLVE, ask.targets, ticket=caller.token)).items
         now = datetime.now(UTC)
         run = store.NewRun(
             id=new_id(now.timestamp()),
@@ -104,19 +105,20 @@ class Scheduler(Files):
         return _fresh(run, ask.command, meant)
 
     @answers(GET_RUN)
-    async def get(self, ask: GetRun, caller: Caller) -> RunView:  # noqa: ARG002
+    async def get(self, ask: GetRun, caller: Caller) -> RunView:
         """Return one run with its targets; waits for its end if asked to."""
-        run = await self._db.read(lambda conn: store.find(conn, ask.run))
-        if ask.wait and run.finished is None:
-            await self.keeper.finish(run.id, ask.wait)
-        return await self._db.read(lambda conn: _view(conn, run.id))
+        seen = await self.seeing.by(caller)
+        run = await self._db.read(lambda conn: views.one(conn, ask.run, seen))
+        if not ask.wait or run.over:
+            return run
+        await self.keeper.finish(run.id, ask.wait)
+        return await self._db.read(lambda conn: views.one(conn, run.id, seen))
 
     @answers(LIST_RUNS)
-    async def page(self, ask: ListRuns, caller: Caller) -> RunPage:  # noqa: ARG002
+    async def page(self, ask: ListRuns, caller: Caller) -> RunPage:
         """Return a page of runs, newest first."""
-        found = await self._db.read(lambda conn: store.page(conn, ask))
-        items = found[: ask.limit]
-        return RunPage(items=items, next=items[-1].id if len(found) > ask.limit else "")
+        seen = await self.seeing.by(caller)
+        return await self._db.read(lambda conn: views.page(conn, ask, seen))
 
     @answers(CANCEL_RUN)
     async def cancel(self, ask: CancelRun, caller: Caller) -> RunView:
@@ -124,7 +126,8 @@ class Scheduler(Files):
         wanted = [targets.c.run == ask.run]
         if ask.nodes:
             wanted.append(targets.c.node.in_(ask.nodes))
-        await self._db.read(lambda conn: store.find(conn, ask.run))
+        seen = await self.seeing.by(caller)
+        await self._db.read(lambda conn: views.one(conn, ask.run, seen))
         rows = await self._db.read(lambda conn: store.open_targets(conn, *wanted, lock=False))
         if rows:
             args = wire.pack(Cancel())
@@ -137,21 +140,23 @@ class Scheduler(Files):
             await self.keeper.decide(lambda conn: _cancel(conn, wanted, orders, caller.name, now))
             for node, blob in orders.items():
                 await self.dispatcher.send(ask.run, node, "cancel", blob)
-        return await self._db.read(lambda conn: _view(conn, ask.run))
+        return await self._db.read(lambda conn: views.one(conn, ask.run, seen))
 
     @answers(RUN_EVENTS)
-    async def events(self, ask: RunEventsAfter, caller: Caller) -> RunEvents:  # noqa: ARG002
+    async def events(self, ask: RunEventsAfter, caller: Caller) -> RunEvents:
         """Tell what happened after an event number."""
+        seen = await self.seeing.by(caller)
 
         def read(conn: Connection) -> RunEvents:
-            run = store.find(conn, ask.run)
-            return history.events(conn, run.id, ask.after, ask.limit, with_output=ask.output)
+            run = views.one(conn, ask.run, seen) if seen is not None else store.find(conn, ask.run)
+            return history.events(conn, run.id, ask, seen)
 
         return await self._db.read(read)
 
     @answers(READ_OUTPUT)
-    async def output(self, ask: ReadOutput, caller: Caller) -> Output:  # noqa: ARG002
+    async def output(self, ask: ReadOutput, caller: Caller) -> Output:
         """Return stored output from an offset on."""
+        await self.seeing.target(caller, ask.run, ask.node)
         found = await self._db.read(
             lambda conn: outputs.read(conn, ask.run, ask.node, ask.stream, ask.offset)
         )
@@ -169,12 +174,15 @@ class Scheduler(Files):
     async def sync(self, ask: Sync, caller: Caller) -> SyncAnswer:
         """Give an agent what it has missed, and end what it has lost."""
         node, now = str(caller.node), datetime.now(UTC)
+        waiting = await self._db.read(lambda conn: syncing.waiting(conn, node, ask, now))
+        refused = await self.rechecking.refused(waiting)
         answer: list[SyncAnswer] = []
 
         def work(conn: Connection) -> list[RunEvent]:
+            refusals = refuse(conn, refused, now)
             found, events = syncing.sync(conn, node, ask, now)
             answer.append(found)
-            return events
+            return [*refusals, *events]
 
         await self.keeper.decide(work)
         return answer[-1]
@@ -214,7 +222,7 @@ class Scheduler(Files):
                 return None
             if row.args != args:
                 raise Conflict("this idempotency key belongs to another command")
-            return _view(conn, row.id)
+            return views.one(conn, row.id)
 
         return await self._db.read(read)
 
@@ -223,7 +231,7 @@ class Scheduler(Files):
         signed: list[bytes] = []
         for start in range(0, len(nodes), CHUNK):
             ask = order.model_copy(update={"nodes": list(nodes[start : start + CHUNK])})
-            signed += (await self._bus.ask(SIGN, ask, ticket=caller.token, timeout=15)).envelopes
+            signed += (await self.bus.ask(SIGN, ask, ticket=caller.token, timeout=15)).envelopes
         return signed
 
 
@@ -253,12 +261,6 @@ def _fresh(run: store.NewRun, command: Command, meant: Sequence[Meant]) -> RunVi
         counts={State.ACCEPTED: len(meant)},
         targets=[store.fresh_target(node) for node in meant],
     )
-
-
-def _view(conn: Connection, run: str) -> RunView:
-    row = store.find(conn, run)
-    found = store.targets_of(conn, row.id)
-    return store.view(row, Counter(target.state for target in found), found)
 
 
 def _cancel(

@@ -1,7 +1,7 @@
 """The scheduler's SQL: each function is a part of one transaction that the caller opens."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -28,12 +28,9 @@ from muster.contracts.nodes import Target as Meant
 from muster.contracts.runs import (
     FINAL,
     RUN_FINISHED,
-    Command,
-    ListRuns,
     Piece,
     RunEvent,
     RunFinished,
-    RunView,
     State,
     TargetView,
 )
@@ -45,6 +42,12 @@ _LISTED = [c for c in targets.c if c.name not in {"envelope", "cancel", "pieces"
 _OPEN = [state.value for state in State if state not in FINAL]
 UNSENT: Final = (State.ACCEPTED.value, State.SENT.value)
 """States in which nobody knows yet whether the node has the command."""
+
+NOT_THERE: Final = (*UNSENT, State.QUEUED.value)
+"""States in which the node has not said that it has the command."""
+
+WAITING: Final = and_(targets.c.state == State.QUEUED.value, targets.c.sent.is_(None))
+"""Matches targets that have never left here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,19 @@ def insert_run(
     )
 
 
+def counts_of(conn: Connection, ids: Sequence[str]) -> dict[str, dict[State, int]]:
+    """Return for each run how many targets are in each state."""
+    query = (
+        select(targets.c.run, targets.c.state, func.count())
+        .where(targets.c.run.in_(ids))
+        .group_by(targets.c.run, targets.c.state)
+    )
+    found: dict[str, dict[State, int]] = defaultdict(dict)
+    for run, state, number in conn.execute(query):
+        found[run][State(state)] = number
+    return found
+
+
 def by_key(conn: Connection, by: str, key: str) -> Row[Any] | None:
     """Return the run that *by* made with *key*."""
     return conn.execute(select(runs).where(runs.c.by == by, runs.c.key == key)).first()
@@ -102,64 +118,6 @@ def find(conn: Connection, prefix: str) -> Row[Any]:
     if len(found) > 1:
         raise Conflict(f"several runs begin with {prefix}: give more of the id")
     return found[0]
-
-
-def counts(conn: Connection, ids: Sequence[str]) -> dict[str, dict[State, int]]:
-    """Return for each run how many targets are in each state."""
-    query = (
-        select(targets.c.run, targets.c.state, func.count())
-        .where(targets.c.run.in_(ids))
-        .group_by(targets.c.run, targets.c.state)
-    )
-    found: dict[str, dict[State, int]] = defaultdict(dict)
-    for run, state, number in conn.execute(query):
-        found[run][State(state)] = number
-    return found
-
-
-def page(conn: Connection, ask: ListRuns) -> list[RunView]:
-    """Return the newest runs that *ask* wants, one more than its limit if there are more."""
-    query = select(runs).order_by(runs.c.id.desc()).limit(ask.limit + 1)
-    if ask.before:
-        query = query.where(runs.c.id < ask.before)
-    if ask.by:
-        query = query.where(runs.c.by == ask.by)
-    if ask.active:
-        query = query.where(runs.c.finished.is_(None))
-    if ask.node:
-        on_node = select(targets.c.run).where(
-            (targets.c.node == ask.node) | (targets.c.name == ask.node)
-        )
-        query = query.where(runs.c.id.in_(on_node))
-    rows = conn.execute(query).all()
-    numbers = counts(conn, [row.id for row in rows])
-    return [view(row, numbers.get(row.id, {})) for row in rows]
-
-
-def targets_of(conn: Connection, run: str, *, after: int = -1) -> list[TargetView]:
-    """Return the targets of *run* that changed after event *after*, ordered by name."""
-    query = (
-        select(*_LISTED)
-        .where(targets.c.run == run, targets.c.seq > after)
-        .order_by(targets.c.name, targets.c.node)
-    )
-    return [target_view(row) for row in conn.execute(query)]
-
-
-def view(row: Row[Any], numbers: dict[State, int], found: Iterable[TargetView] = ()) -> RunView:
-    """Return a row of `runs` as a contract."""
-    return RunView(
-        id=row.id,
-        command=Command.model_validate_json(row.args),
-        note=row.note,
-        created=row.created,
-        by=row.by,
-        expires=row.expires,
-        finished=row.finished,
-        counts=numbers,
-        targets=list(found),
-        seq=row.seq,
-    )
 
 
 def target_view(row: Row[Any]) -> TargetView:
@@ -204,7 +162,7 @@ def advance(conn: Connection, run: str, events: int, ended: int, now: datetime) 
     ).one()
     if ended and row.open <= 0 and row.finished is None:
         conn.execute(update(runs).where(runs.c.id == run).values(finished=now))
-        fact = RunFinished(run=run, counts=counts(conn, [run]).get(run, {}), at=now)
+        fact = RunFinished(run=run, counts=counts_of(conn, [run]).get(run, {}), at=now)
         outbox.put(conn, RUN_FINISHED, fact, run)
     return row
 
@@ -355,7 +313,7 @@ def open_targets(
 ) -> Sequence[Row[Any]]:
     """Return targets that are not over and fit *conditions*, oldest run first."""
     query = (
-        select(targets, runs.c.expires, runs.c.args)
+        select(targets, runs.c.expires, runs.c.args, runs.c.by)
         .join(runs, runs.c.id == targets.c.run)
         .where(targets.c.state.in_(_OPEN), *conditions)
         .order_by(targets.c.run)

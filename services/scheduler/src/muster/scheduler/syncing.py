@@ -20,8 +20,6 @@ ROOM: Final = 600_000
 SETTLING: Final = timedelta(seconds=30)
 """How old a confirmation must be before its absence from a journal means a loss."""
 
-_NOT_THERE: Final = {State.ACCEPTED.value, State.SENT.value, State.QUEUED.value}
-
 
 def sync(
     conn: Connection, node: str, ask: Sync, now: datetime
@@ -30,9 +28,10 @@ def sync(
     known = {entry.run for entry in ask.known}
     rows = store.open_targets(conn, targets.c.node == node, limit=1000)
     missing = [row for row in rows if row.run not in known]
-    gone = [row for row in missing if row.state not in _NOT_THERE and row.changed < now - SETTLING]
-    late = [row for row in missing if row.state in _NOT_THERE and row.expires <= now]
-    send = [row for row in missing if row.state in _NOT_THERE and row.expires > now]
+    there = [row for row in missing if row.state not in store.NOT_THERE]
+    gone = [row for row in there if row.changed < now - SETTLING]
+    late = [row for row in missing if row not in there and row.expires <= now]
+    send = [row for row in missing if row not in there and row.expires > now]
     sent, more = _fitting(send)
     cancels = [row.cancel for row in rows if row.cancel is not None]
     events = [
@@ -42,6 +41,22 @@ def sync(
     ]
     commands = [row.envelope + row.args for row in sent]
     return SyncAnswer(commands=[*commands, *cancels][:2000], more=more), events
+
+
+def waiting(conn: Connection, node: str, ask: Sync, now: datetime) -> list[Any]:
+    """Return what *node* would get that may have been signed long ago, and is not there yet."""
+    known = {entry.run for entry in ask.known}
+    rows = store.open_targets(conn, targets.c.node == node, limit=1000, lock=False)
+    return [
+        row
+        for row in rows
+        if row.run not in known
+        and row.expires > now
+        and (
+            row.state == State.QUEUED.value
+            or (row.state in store.NOT_THERE and row.changed < now - SETTLING)
+        )
+    ]
 
 
 def _fitting(rows: Sequence[Any]) -> tuple[list[Any], bool]:

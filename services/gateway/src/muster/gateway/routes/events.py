@@ -151,7 +151,7 @@ class _Conversation:
     async def _beat(self) -> None:
         """Look again and again whether the session lives, its rights hold, nothing was missed."""
         while True:
-            await asyncio.sleep(BEAT)
+            await self._client.next_look(BEAT)
             try:
                 self._client.visitor = await self._gate.people.again(self._client.visitor)
             except Unauthenticated:

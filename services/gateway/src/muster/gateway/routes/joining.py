@@ -29,7 +29,7 @@ from muster.kit.identity.certificates import fingerprint
 router = APIRouter(tags=["joining"])
 
 
-class Invitation(JoinTokenCreated):
+class JoinLine(JoinTokenCreated):
     """A join token, and how to use it."""
 
     line: str
@@ -64,12 +64,12 @@ async def list_tokens(me: Me) -> Response:
 )
 async def create_token(
     body: Annotated[CreateJoinToken, Body(openapi_examples=_TOKENS)], request: Request, me: Me
-) -> Invitation:
+) -> JoinLine:
     """Make a token for one host; its secret is told only here."""
     made = await me.ask(CREATE_JOIN_TOKEN, body)
     settings = gate_of(request).settings
     line = _line(base_url(request, settings.public_url), settings.ca_text(), made.secret)
-    return Invitation(**dict(made), line=line, command=f"muster agent join {line}")
+    return JoinLine(**dict(made), line=line, command=f"muster agent join {line}")
 
 
 @router.delete(

@@ -1,4 +1,4 @@
-"""People: logins, sessions, API tokens, and the tickets that they are exchanged for."""
+"""Sessions and API tokens, and the tickets that they are exchanged for."""
 
 import json
 from datetime import datetime, timedelta
@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from muster.authority import chain, passwords, store
-from muster.authority.part import Part, Tools, digest, new_secret
+from muster.authority import chain, directory, passwords, store
+from muster.authority.part import Part, Tools, address_of, digest, new_secret
 from muster.authority.slowing import Slowing
 from muster.contracts.authority import (
     CHANGE_PASSWORD,
@@ -27,20 +27,21 @@ from muster.contracts.authority import (
 from muster.contracts.base import NOTHING, Nothing
 from muster.contracts.errors import Denied, Unauthenticated
 from muster.contracts.names import new_id
+from muster.contracts.people import RightsChanged
+from muster.kit import policy
 from muster.kit.bus import Caller, answers
 from muster.kit.files import write_private
 from muster.kit.identity import tickets
 from muster.kit.text import clean
 
-PERMISSIONS: Final[dict[str, tuple[str, ...]]] = {"admin": ("*",)}
-"""What each role may do."""
-
 ADMIN: Final = "admin"
+_BEARERS: Final = ("session", "token")
 _TOKEN_DAYS: Final = 3650
 _TOUCH: Final = timedelta(minutes=1)
+_WRONG: Final = "name or password is wrong"
 
 
-class People(Part):
+class Sessions(Part):
     """Who may come in."""
 
     def __init__(self, tools: Tools) -> None:
@@ -53,39 +54,55 @@ class People(Part):
         """Begin a session for a name and its password."""
         address = ask.origin.address
         self._slowing.attempt(ask.name, address)
-        row = await self.tools.db.read(lambda conn: store.person(conn, ask.name))
-        genuine = await passwords.fits(ask.password, row.password if row else None)
+        row = await self.tools.db.read(lambda conn: directory.person(conn, ask.name))
+        known = row.password if row and not row.disabled else ""
+        genuine = await passwords.fits(ask.password, known or None)
         if row is None or not genuine:
             await self._note(ask.name, "login", "refused", address)
-            raise Unauthenticated("name or password is wrong")
+            raise Unauthenticated(_WRONG)
         self._slowing.succeeded(ask.name, address)
+
+        def begin(conn: Connection) -> Session:
+            current = directory.person(conn, ask.name)
+            if current is None or current.disabled or current.password != row.password:
+                raise Unauthenticated(_WRONG)  # changed in the meantime
+            return self.begin(conn, ask.name, ask.origin)
+
+        return await self.tools.db.write(begin)
+
+    def begin(self, conn: Connection, name: str, origin: Origin) -> Session:
+        """Begin a session for a person who has proven who they are."""
         now = self.tools.now()
         secret = new_secret("mses")
         expires = now + timedelta(days=self.tools.settings.session_days)
-
-        def begin(conn: Connection) -> None:
-            current = store.person(conn, ask.name)
-            if current is None or current.password != row.password:  # changed in the meantime
-                raise Unauthenticated("name or password is wrong")
-            store.add_secret(conn, _secret(secret, "session", ask.name, now, expires, ask.origin))
-            chain.append(conn, ask.name, "login", now=now, address=address)
-
-        await self.tools.db.write(begin)
-        return Session(secret=secret, person=_view(row, "session"), expires=expires)
+        store.add_secret(conn, kept(secret, "session", name, now, expires, origin))
+        chain.append(conn, name, "login", now=now, address=origin.address)
+        row = store.behind(conn, digest(secret))
+        return Session(secret=secret, person=person_of(conn, row), expires=expires)
 
     @answers(EXCHANGE)
     async def exchange(self, ask: Exchange, caller: Caller) -> Granted:  # noqa: ARG002
         """Give a short-lived ticket for a session or an API token."""
         now = self.tools.now()
-        found = await self.tools.db.read(lambda conn: store.behind(conn, digest(ask.secret)))
-        if found is None or self._over(found, now):
-            raise Unauthenticated("the session is over: log in again")
+
+        def look(conn: Connection) -> tuple[int, Any, Person]:
+            revision = directory.revision(conn)  # first: a change meanwhile must not be missed
+            found = store.behind(conn, digest(ask.secret))
+            if found is None or self.over(found, now):
+                raise Unauthenticated("the session is over: log in again")
+            return revision, found, person_of(conn, found)
+
+        revision, found, person = await self.tools.db.read(look)
         if found.seen < now - _TOUCH:
             await self.tools.db.write(lambda conn: store.touch(conn, found.id, now))
-        person = _view(found, found.kind)
         expires = min(found.expires, now + timedelta(seconds=self.tools.settings.ticket_seconds))
         ticket = Ticket(
-            person=person, session=found.id, origin=ask.origin, issued=now, expires=expires
+            person=person,
+            session=found.id,
+            origin=ask.origin,
+            issued=now,
+            expires=expires,
+            revision=revision,
         )
         signed = tickets.sign(ticket, self.tools.world.authority_key)
         return Granted(ticket=signed, person=person, expires=expires)
@@ -95,13 +112,15 @@ class People(Part):
         """End a session; ending it twice is no error."""
         now = self.tools.now()
 
-        def end(conn: Connection) -> None:
+        def end(conn: Connection) -> RightsChanged | None:
             found = store.behind(conn, digest(ask.secret))
-            if found is not None and found.kind == "session":
-                store.end(conn, found.id)
-                chain.append(conn, found.person, "logout", now=now, address=ask.origin.address)
+            if found is None or found.kind != "session":
+                return None
+            store.end(conn, found.id)
+            chain.append(conn, found.person, "logout", now=now, address=ask.origin.address)
+            return directory.touched(conn, [found.person], now)
 
-        await self.tools.db.write(end)
+        await self.tell(await self.tools.db.write(end))
         return NOTHING
 
     @answers(CHANGE_PASSWORD)
@@ -112,7 +131,7 @@ class People(Part):
             raise Denied("this is for people")
         name, now = ticket.person.name, self.tools.now()
         self._slowing.attempt(name, "password")
-        row = await self.tools.db.read(lambda conn: store.person(conn, name))
+        row = await self.tools.db.read(lambda conn: directory.person(conn, name))
         if not await passwords.fits(ask.old, row.password if row else None):
             raise Denied("the old password is wrong")
         self._slowing.succeeded(name, "password")
@@ -120,12 +139,13 @@ class People(Part):
             raise Denied("the new password must be another one")
         new = await passwords.hashed(ask.new)
 
-        def change(conn: Connection) -> None:
-            store.set_password(conn, name, new, ticket.session)
-            address = ticket.origin.address
-            chain.append(conn, name, "password.change", now=now, address=address)
+        def change(conn: Connection) -> RightsChanged:
+            directory.change(conn, name, password=new, must_change=False)
+            store.end_all(conn, name, "session", "invitation", but=ticket.session)
+            chain.append(conn, name, "password.change", now=now, address=address_of(caller))
+            return directory.touched(conn, [name], now)
 
-        await self.tools.db.write(change)
+        await self.tell(await self.tools.db.write(change))
         if name == ADMIN:
             self.first_login.unlink(missing_ok=True)
         return NOTHING
@@ -143,7 +163,7 @@ class People(Part):
     async def ensure_admin(self) -> None:
         """At the first start: an administrator with a one-time password, and a local token."""
         now = self.tools.now()
-        admin = await self.tools.db.read(lambda conn: store.person(conn, ADMIN))
+        admin = await self.tools.db.read(lambda conn: directory.person(conn, ADMIN))
         if admin is None:
             password = passwords.one_time()
             row = {
@@ -169,15 +189,19 @@ class People(Part):
         expires = now + timedelta(days=_TOKEN_DAYS)
 
         def make(conn: Connection) -> None:
-            store.add_secret(conn, _secret(secret, "token", ADMIN, now, expires, Origin()))
+            row = kept(secret, "token", ADMIN, now, expires, Origin())
+            store.add_secret(conn, row | {"name": "local administrator"})
             chain.append(conn, "@server", "token.create", now=now, detail="local administrator")
 
         await self.tools.db.write(make)
         write_private(self.local_token, secret)
 
-    def _over(self, row: Any, now: datetime) -> bool:
+    def over(self, row: Any, now: datetime) -> bool:
+        """Whether a secret admits nobody any more, or never did."""
+        if row.kind not in _BEARERS or row.disabled or row.expires <= now:
+            return True
         idle = timedelta(hours=self.tools.settings.idle_hours)
-        return bool(row.expires <= now or (row.kind == "session" and row.seen + idle <= now))
+        return bool(row.kind == "session" and row.seen + idle <= now)
 
     async def _note(self, who: str, action: str, result: str, address: str) -> None:
         now = self.tools.now()
@@ -186,17 +210,23 @@ class People(Part):
         )
 
 
-def _view(row: Any, kind: str) -> Person:
-    """Return the person; who has not changed the one-time password may do only that."""
-    locked = row.must_change and kind == "session"
-    allowed = [] if locked else [p for role in row.roles for p in PERMISSIONS.get(role, ())]
-    return Person(name=row.name, roles=row.roles, permissions=allowed, must_change_password=locked)
+def person_of(conn: Connection, row: Any) -> Person:
+    """Return the person behind a secret, with what may be done by it.
+
+    Who has not changed the one-time password may do only that.
+    """
+    if row.kind == "session" and row.must_change:
+        return Person(name=row.person, roles=row.roles, must_change_password=True)
+    roles = directory.roles_of(conn, row)
+    grants = policy.narrowed(directory.grants_of(conn, roles), row.scopes)
+    permissions = policy.permissions(grants)
+    return Person(name=row.person, roles=roles, permissions=permissions, grants=grants)
 
 
-def _secret(
+def kept(
     secret: str, kind: str, person: str, now: datetime, expires: datetime, origin: Origin
 ) -> dict[str, Any]:
-    """Return what is kept of a session or an API token."""
+    """Return what is kept of a session, a token or an invitation."""
     return {
         "id": new_id(now.timestamp()),
         "hash": digest(secret),
@@ -211,5 +241,5 @@ def _secret(
 
 
 def _first(conn: Connection, row: dict[str, Any], now: datetime) -> None:
-    store.add_person(conn, row)
+    directory.add(conn, row)
     chain.append(conn, "@server", "person.create", now=now, detail=row["name"])

@@ -1,0 +1,92 @@
+"""What is mine: sessions, API tokens, what I may do, and the invitation that I came by."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Path, Query, Request, Response
+from pydantic import Field
+
+from muster.contracts.authority import Person
+from muster.contracts.base import Message
+from muster.contracts.names import Id
+from muster.contracts.people import (
+    ACCEPT,
+    CREATE_TOKEN,
+    LIST_CREDENTIALS,
+    MAY,
+    REVOKE_CREDENTIAL,
+    Accept,
+    AskVerdict,
+    CreateToken,
+    ListCredentials,
+    NewPassword,
+    RevokeCredential,
+)
+from muster.gateway.gate import Here, Me
+from muster.gateway.openapi import PUBLIC, declared, relayed
+from muster.gateway.origins import address_of, origin_of
+
+router = APIRouter(tags=["session"])
+
+CredentialId = Annotated[Id, Path(description="id of the session or the token")]
+
+
+class Acceptance(Message):
+    """An invitation and the password of one's choice."""
+
+    secret: Annotated[str, Field(max_length=200)]
+    password: NewPassword
+
+
+@router.get(
+    "/me/credentials",
+    summary="List my sessions and tokens",
+    **relayed(LIST_CREDENTIALS, "listMyCredentials"),
+)
+async def my_credentials(me: Me) -> Response:
+    """Answer my sessions and tokens, newest first."""
+    return await me.relay(LIST_CREDENTIALS, ListCredentials())
+
+
+@router.delete(
+    "/credentials/{credential}",
+    summary="End a session or a token",
+    status_code=204,
+    **declared(REVOKE_CREDENTIAL, "revokeCredential"),
+)
+async def revoke_credential(credential: CredentialId, me: Me) -> None:
+    """End it at once; that of somebody else needs `user.write`."""
+    await me.ask(REVOKE_CREDENTIAL, RevokeCredential(id=credential))
+
+
+_TOKEN = {"for a monitor": {"value": {"name": "grafana", "scopes": ["node.read"], "ttl": 2592000}}}
+
+
+@router.post(
+    "/me/tokens",
+    summary="Make an API token",
+    status_code=201,
+    **relayed(CREATE_TOKEN, "createApiToken"),
+)
+async def create_token(
+    body: Annotated[CreateToken, Body(openapi_examples=_TOKEN)], me: Me
+) -> Response:
+    """Answer the secret of a token that acts as me within `scopes`; it is told only here."""
+    return await me.relay(CREATE_TOKEN, body, status=201)
+
+
+@router.get("/me/can", summary="What may I do", **relayed(MAY, "getVerdict"))
+async def can(ask: Annotated[AskVerdict, Query()], me: Me) -> Response:
+    """Answer on which nodes I may do something, and why not on the others."""
+    return await me.relay(MAY, ask)
+
+
+@router.post(
+    "/invitations/accept", summary="Accept an invitation", **declared(PUBLIC, "acceptInvitation")
+)
+async def accept(body: Acceptance, request: Request, response: Response, gate: Here) -> Person:
+    """Choose a password; answer who one is now, with the cookies of a session."""
+    gate.logins.admit(address_of(request))
+    ask = Accept(secret=body.secret, password=body.password, origin=origin_of(request))
+    session = await gate.bus.ask(ACCEPT, ask, timeout=15)
+    gate.cookies.give(response, session)
+    return session.person
