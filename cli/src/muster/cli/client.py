@@ -5,6 +5,7 @@ The standard library alone: this is on the way of every command, and start-up ti
 
 import http.client
 import json
+import platform
 import ssl
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -41,7 +42,8 @@ class Client:
     @property
     def headers(self) -> dict[str, str]:
         """What every request carries."""
-        return {"Authorization": f"Bearer {self.context.token}", "User-Agent": "muster-cli"}
+        known = {"Authorization": f"Bearer {self.context.token}"} if self.context.token else {}
+        return known | {"User-Agent": f"muster-cli ({platform.node()})"}
 
     def tls(self) -> ssl.SSLContext | None:
         """Return whom to trust, or None where there is no TLS."""
@@ -62,6 +64,18 @@ class Client:
     def send(self, method: str, where: str, body: Json | None = None, *, key: str = "") -> Any:
         """Send JSON; a request with an idempotency *key* may be repeated after a lost answer."""
         return self._json(method, where, {} if body is None else body, key)
+
+    def exchange(
+        self, method: str, where: str, body: Json
+    ) -> tuple[int, http.client.HTTPMessage, Json]:
+        """Send JSON; return status, headers and JSON, whatever they are."""
+        response = self._ask(method, where, body)
+        text = _read(response)
+        try:
+            told = json.loads(text) if text else {}
+        except ValueError as error:
+            raise Failure(t("client.not_json", url=self.context.url)) from error
+        return response.status, response.headers, told
 
     @contextmanager
     def stream(self, where: str, **query: object) -> Generator[http.client.HTTPResponse]:

@@ -46,8 +46,18 @@ def default_data_dir() -> Path:
 
 
 def place(context: Path | None, data_dir: Path | None) -> Path:
-    """Return the file that holds the context."""
-    return context or (data_dir or default_data_dir()) / FILE
+    """Return the file that holds the context.
+
+    *context* is a file, or the name of a server that one has logged in to.
+    """
+    from muster.cli import contexts  # noqa: PLC0415  # they import each other
+
+    if context is not None:
+        named = len(context.parts) == 1 and not context.is_file()
+        return contexts.file(str(context)) if named else context
+    if data_dir is None and (used := contexts.current()) is not None:
+        return used
+    return (data_dir or default_data_dir()) / FILE
 
 
 def load(path: Path) -> Context:

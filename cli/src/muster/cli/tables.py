@@ -60,6 +60,19 @@ def form_option(command: Decorated) -> Decorated:
     )(command)
 
 
+def one_option(command: Decorated) -> Decorated:
+    """Let a command that shows one thing take ``-o``."""
+    return click.option(
+        "-o",
+        "--output",
+        "form",
+        type=click.Choice(("text", "json")),
+        default="text",
+        show_default=True,
+        help=t("opt.output.one"),
+    )(command)
+
+
 def emit(form: str, rows: Sequence[Row], columns: Sequence[Column], name: str = "id") -> None:
     """Write *rows* to stdout; *name* is the field that ``-o name`` prints."""
     match form:

@@ -9,7 +9,7 @@ from muster.cli.failures import Exit
 from muster.cli.folding import fold
 from muster.cli.i18n import t
 from muster.cli.session import Session, connected
-from muster.cli.tables import Column, Row, emit, form_option, to_json
+from muster.cli.tables import Column, Row, emit, form_option, one_option, to_json
 
 _PAGE: Final = 1000
 _WIDE: Final = 60
@@ -67,15 +67,7 @@ def ls(session: Session, /, limit: int, who: str, action: str, form: str) -> Non
 
 
 @audit.command("verify", help=t("audit.verify.help"))
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(("text", "json")),
-    default="text",
-    show_default=True,
-    help=t("opt.output.one"),
-)
+@one_option
 @connected
 def verify(session: Session, /, form: str) -> int:
     """Check that nothing was changed, removed or re-ordered."""

@@ -5,13 +5,14 @@ from typing import Any, Final
 
 import click
 
-from muster.cli import durations, human, terminals
+from muster.cli import durations, human
+from muster.cli.asking import confirm
 from muster.cli.client import Client, path
 from muster.cli.commands.tokens import token
 from muster.cli.completing import complete_nodes
 from muster.cli.i18n import t
 from muster.cli.session import Session, connected
-from muster.cli.tables import Column, Row, emit, facts, form_option, to_json
+from muster.cli.tables import Column, Row, emit, facts, form_option, one_option, to_json
 
 _PAGE: Final = 1000
 _DOTS: Final = {"online": "●", "offline": "○", "new": "◌", "revoked": "✕"}
@@ -174,15 +175,7 @@ def _all(client: Client, wanted: dict[str, Any], *, brief: bool) -> list[Row]:
 
 @node.command("show", help=t("node.show.help"))
 @click.argument("name", shell_complete=complete_nodes, metavar=t("meta.node"))
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(("text", "json")),
-    default="text",
-    show_default=True,
-    help=t("opt.output.one"),
-)
+@one_option
 @connected
 def show(session: Session, /, name: str, form: str) -> None:
     """Show everything that is known of a node."""
@@ -299,10 +292,6 @@ def group(session: Session, /, name: str, groups: tuple[str, ...], remove: tuple
 def revoke(session: Session, /, name: str, reason: str, *, yes: bool) -> None:
     """Shut a node out for good."""
     told = session.client.get(path("nodes", name))
-    if not yes:
-        if not terminals.can_ask():
-            raise click.UsageError(t("opt.yes.needed"))
-        question = t("node.revoke.confirm", name=human.safe(told["name"]), id=told["id"])
-        click.confirm(question, abort=True, err=True)
+    confirm(t("node.revoke.confirm", name=human.safe(told["name"]), id=told["id"]), yes=yes)
     session.client.send("POST", path("nodes", told["id"], "revoke"), {"reason": reason})
     click.echo(t("node.revoked", name=human.safe(told["name"])), err=True)

@@ -9,7 +9,7 @@ from muster.cli.client import path
 from muster.cli.durations import Duration
 from muster.cli.i18n import t
 from muster.cli.session import Session, connected
-from muster.cli.tables import Column, Row, emit, form_option, to_json
+from muster.cli.tables import Column, Row, emit, form_option, one_option, to_json
 
 
 def _state(row: Row) -> str:
@@ -35,15 +35,7 @@ COLUMNS: Final = (
 @click.option("--group", "groups", multiple=True, metavar=t("meta.group"), help=t("token.group"))
 @click.option("--tag", "tags", multiple=True, metavar=t("meta.tag"), help=t("token.tag"))
 @click.option("--note", default="", metavar=t("meta.text"), help=t("token.note"))
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(("text", "json")),
-    default="text",
-    show_default=True,
-    help=t("opt.output.one"),
-)
+@one_option
 @connected
 @click.pass_context
 def token(  # noqa: PLR0913  # one argument per option

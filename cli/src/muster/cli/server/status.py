@@ -42,8 +42,19 @@ def look(layout: Layout) -> dict[str, Any]:
     found |= {"running": True, **state}
     health = _health(state["local_url"], layout)
     found["health"] = health
+    found["fingerprint"] = _fingerprint(layout) if state.get("tls") else ""
     found["ready"] = bool(state["ready"]) and health.get("status") == "ok"
     return found
+
+
+def _fingerprint(layout: Layout) -> str:
+    """Return what a person compares who logs in from elsewhere."""
+    from muster.kit.identity.certificates import fingerprint  # noqa: PLC0415
+
+    try:
+        return fingerprint((layout.root / "tls" / "ca.pem").read_bytes())
+    except (OSError, ValueError):
+        return ""
 
 
 def _health(url: str, layout: Layout) -> dict[str, Any]:
@@ -66,6 +77,8 @@ def _show(found: dict[str, Any]) -> None:
         return
     word = t("server.status.ready") if found["ready"] else t("server.status.not_ready")
     click.echo(f"{word}  {found['url']}  (pid {found['pid']}, {found['data_dir']})")
+    if found["fingerprint"]:
+        click.echo(f"  {t('server.status.fingerprint')}  {found['fingerprint']}")
     for name, answers in sorted((found["health"].get("services") or {}).items()):
         state = t("server.status.ready") if answers else t("server.status.not_ready")
         click.echo(f"  {name:<12} {state}")

@@ -237,7 +237,7 @@ class UserCalls(Deciding):
 
         def make(conn: Connection) -> None:
             bearer = self.bearer(conn, caller)
-            if bearer.kind == "token":
+            if bearer.kind == "token" and not self.of_console(bearer):
                 raise Denied("a token cannot make tokens: log in with your password")
             store.add_secret(conn, row)
             chain.append(

@@ -22,12 +22,15 @@ from muster.contracts.authority import (
 )
 from muster.contracts.errors import (
     Denied,
+    Expired,
     MusterError,
     NoAnswer,
+    NotFound,
     TooMany,
     Unauthenticated,
     Unavailable,
 )
+from muster.contracts.people import ACCEPT, Accept
 from muster.gateway.gate import Gate, Here
 from muster.gateway.languages import LANGUAGES, language_of, load_texts
 from muster.gateway.openapi import by_tag
@@ -188,6 +191,32 @@ async def password(request: Request, gate: Here) -> Response:
     return RedirectResponse("/", 303)
 
 
+@router.get("/invitation")
+async def invitation_page(request: Request, gate: Here, code: str = "") -> Response:
+    """Ask the invited person for a password of their own."""
+    return _invitation_form(request, gate, code)
+
+
+@router.post("/invitation")
+async def invitation(request: Request, gate: Here) -> Response:
+    """Accept an invitation: keep the password, begin a session."""
+    form = await _form(request)
+    code = form.get("code", "")
+    try:
+        gate.cookies.check(request, form.get("csrf", ""))
+        gate.logins.admit(address_of(request))
+        if (key := _rule_broken({**form, "old": "-"})) is not None:
+            return _invitation_form(request, gate, code, _pages(request).text(request, key), 400)
+        ask = Accept(secret=code[:200], password=form["new"], origin=origin_of(request))
+        session = await gate.bus.ask(ACCEPT, ask, timeout=15)
+    except MusterError as error:
+        fault = _fault(request, error, wrong="invitation.wrong")
+        return _invitation_form(request, gate, code, fault, error.status)
+    response = RedirectResponse("/", 303)
+    gate.cookies.give(response, session)
+    return response
+
+
 @router.get("/logout")
 async def logout_page(request: Request, gate: Here) -> Response:
     """Ask whether to sign out: a link must not do it by itself."""
@@ -258,6 +287,12 @@ def _password_form(
     return _with_token(request, gate, "password.html", status, next=target, **values)
 
 
+def _invitation_form(
+    request: Request, gate: Gate, code: str, fault: str = "", status: int = 200
+) -> Response:
+    return _with_token(request, gate, "invitation.html", status, fault=fault, code=code[:200])
+
+
 def _logout_form(
     request: Request, gate: Gate, visitor: Visitor, fault: str = "", status: int = 200
 ) -> Response:
@@ -291,7 +326,7 @@ def _rule_broken(form: Mapping[str, str]) -> str | None:
 def _fault(request: Request, error: MusterError, *, wrong: str) -> str:
     """Say in the person's language why a form was refused."""
     text = partial(_pages(request).text, request)
-    if isinstance(error, Unauthenticated):
+    if isinstance(error, Unauthenticated | NotFound | Expired):
         return text(wrong)
     if isinstance(error, TooMany):
         return text("login.too_many")
