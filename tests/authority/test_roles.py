@@ -49,6 +49,10 @@ class Directory:
         """Know no node."""
         self.known: dict[str, Facts] = {}
 
+    def know(self, *nodes: str) -> None:
+        """Know more nodes, each called by its id."""
+        self.known |= {node: Facts(id=node, name=node) for node in nodes}
+
     @answers(NODE_FACTS)
     async def facts(self, ask: WhichNodes, caller: Caller) -> NodeFacts:  # noqa: ARG002
         """Tell what grants go by."""

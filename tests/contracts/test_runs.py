@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from muster.contracts.runs import FINAL, Command, State
 
-PATH = [State.ACCEPTED, State.QUEUED, State.SENT, State.RECEIVED, State.STARTED]
+PATH = [State.WAITING, State.ACCEPTED, State.QUEUED, State.SENT, State.RECEIVED, State.STARTED]
 
 
 def test_every_state_is_on_the_way_or_at_the_end() -> None:

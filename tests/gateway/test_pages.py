@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from muster.contracts.authority import ChangePassword, Exchange
+from muster.contracts.people import Accept
 from muster.gateway.languages import LANGUAGES
 from muster.kit.testing import Broker
 from tests.gateway.world import PASSWORD, World, world
@@ -71,9 +72,29 @@ def test_every_text_is_used_and_every_used_text_is_there() -> None:
         "logout.html",
         "password.html",
         "home.html",
+        "invitation.html",
         "waiting.html",
         "api.html",
     }
+
+
+async def test_an_invited_person_comes_in_by_the_link(here: World) -> None:
+    """With forms alone; a wrong password, a wrong code and a foreign form are told on the page."""
+    async with here.client(None) as client:
+        page = await client.get("/invitation?code=s3cret")
+        assert 'name="code" value="s3cret"' in page.text
+        assert "s3cret" not in page.headers.get("location", "")
+        assert 'id="code"' in (await client.get("/invitation")).text
+        token = field(page, "csrf")
+        form = {"csrf": token, "code": "s3cret", "new": "a good password", "again": "other"}
+        assert (await client.post("/invitation", data=form)).status_code == 400
+        form["again"] = form["new"]
+        foreign = await client.post("/invitation", data={**form, "csrf": "x"})
+        assert foreign.status_code == 403
+        done = await client.post("/invitation", data=form)
+        assert (done.status_code, done.headers["location"]) == (303, "/")
+        assert here.authority.count(Accept) == 1
+        assert (await client.get("/")).status_code in {200, 303}
 
 
 async def test_a_person_signs_in_and_comes_where_they_wanted(here: World) -> None:

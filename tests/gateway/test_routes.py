@@ -13,6 +13,7 @@ from muster.contracts import authority as a
 from muster.contracts import nodes as n
 from muster.contracts import people as p
 from muster.contracts import runs as r
+from muster.contracts.approvals import Approve, ListApprovals, Refuse
 from muster.contracts.base import Nothing
 from muster.contracts.policy import Role
 from muster.gateway.app import gateway
@@ -60,11 +61,14 @@ ROUTES: list[tuple[str, str, Any, int, type, dict[str, Any]]] = [
     ("DELETE", "/roles/dba", None, 204, p.RoleName, {"name": "dba"}),
     ("GET", "/user-groups", None, 200, Nothing, {}),
     ("PUT", "/user-groups/dba", {"roles": ["x"]}, 200, p.UserGroup, {"roles": ["x"]}),
+    ("POST", f"/approvals/{RUN}/approve", None, 204, Approve, {"run": RUN}),
+    ("POST", f"/approvals/{RUN}/refuse", {"reason": "no"}, 204, Refuse, {"reason": "no"}),
     ("DELETE", "/user-groups/dba", None, 204, p.UserGroupName, {"name": "dba"}),
 ]
 
 OWN: list[tuple[str, str, Any, int, type, dict[str, Any]]] = [
     ("GET", "/users/li/credentials", None, 200, p.ListCredentials, {"person": "li"}),
+    ("GET", "/approvals?limit=3", None, 200, ListApprovals, {"limit": 3}),
     ("GET", "/roles", None, 200, Nothing, {}),
     ("GET", "/me/credentials", None, 200, p.ListCredentials, {"person": None}),
     ("DELETE", f"/credentials/{RUN}", None, 204, p.RevokeCredential, {"id": RUN}),

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from muster.contracts import approvals as w
 from muster.contracts import authority as a
 from muster.contracts import nodes as n
 from muster.contracts import people as p
@@ -191,6 +192,9 @@ class Authority(Peer):
     change_user = canned(p.CHANGE_USER, USER)
     reset_password = canned(p.RESET_PASSWORD, INVITATION)
     delete_user = canned(p.DELETE_USER, NOTHING)
+    approvals = canned(w.LIST_APPROVALS, w.Approvals(items=[]))
+    approve = canned(w.APPROVE, NOTHING)
+    refuse = canned(w.REFUSE, NOTHING)
     list_roles = canned(p.LIST_ROLES, p.Roles(items=[]))
     put_role = canned(p.PUT_ROLE, Role(name="dba"))
     delete_role = canned(p.DELETE_ROLE, NOTHING)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from muster.contracts.approvals import APPROVAL_DECIDED, RELEASE, Release, Released
 from muster.contracts.authority import RECHECK, SIGN, Recheck, Rechecked, Sign, Signed
 from muster.contracts.names import new_id
 from muster.contracts.nodes import (
@@ -58,7 +59,10 @@ class Signer:
     def __init__(self, broker: Broker) -> None:
         """Sign with the broker's world."""
         self._key = broker.authority_key
+        self._asked: dict[str, Envelope] = {}
         self.refused: set[str] = set()
+        self.approval: set[str] = set()
+        """Nodes for which another person has to approve."""
 
     @answers(SIGN)
     async def sign(self, ask: Sign, caller: Caller) -> Signed:
@@ -74,7 +78,21 @@ class Signer:
             expires=ask.expires,
             epoch=1,
         )
-        return Signed(envelopes=envelope.sign_many(model, ask.nodes, self._key))
+        self._asked[ask.run] = model
+        signed = envelope.sign_many(model, ask.nodes, self._key)
+        waits = self.approval if ask.verb == "run" else set()
+        pairs = zip(ask.nodes, signed, strict=True)
+        return Signed(envelopes=[b"" if node in waits else blob for node, blob in pairs])
+
+    @answers(RELEASE)
+    async def release(self, ask: Release, caller: Caller) -> Released:  # noqa: ARG002
+        """Sign what was asked for once, but for who has lost the right."""
+        signed = envelope.sign_many(self._asked[ask.run], ask.nodes, self._key)
+        pairs = zip(ask.nodes, signed, strict=True)
+        return Released(
+            envelopes=[b"" if node in self.refused else blob for node, blob in pairs],
+            refused=dict.fromkeys(self.refused & set(ask.nodes), "no right any more"),
+        )
 
     @answers(RECHECK)
     async def recheck(self, ask: Recheck, caller: Caller) -> Rechecked:  # noqa: ARG002
@@ -181,6 +199,7 @@ class Stage:
                 running(scheduler.keeper.tick_forever(), "ticking"),
                 running(scheduler.rechecking.forever(), "rechecking"),
                 bus.consuming(NODE_REVOKED, scheduler.node_revoked, durable="scheduler_revoked"),
+                bus.consuming(APPROVAL_DECIDED, scheduler.decided, durable="scheduler_approvals"),
             ):
                 await stack.enter_async_context(part)
             await scheduler.resume()

@@ -151,3 +151,24 @@ def test_the_console_lets_an_administrator_back_in(server: Server, tmp_path: Pat
     assert (records[0]["who"], records[0]["detail"]) == ("@console", "admin")
     assert server.muster("admin", "reset", "nobody").returncode == 1
     assert server.muster("audit", "verify").returncode == 0
+
+
+def test_four_eyes(server: Server, tmp_path: Path) -> None:
+    """What a technician runs waits until an administrator approves it, and says so."""
+    server.join("people-eyes")
+    said = server.muster("user", "invite", "tech-eyes", "--role", "tech")
+    accept(server, said.stdout.strip(), PASSWORD)
+    tech = Cli(tmp_path / "tech")
+    tech("login", server.url, "--user", "tech-eyes", "--password-stdin", stdin=PASSWORD)
+    waits = tech("run", "people-eyes", "--", "echo", "approved")
+    assert waits.returncode == 6
+    assert "another person has to approve" in waits.stderr
+    listed = tech.json("approval", "ls")
+    assert isinstance(listed, list)
+    run = listed[0]["run"]
+    assert tech("approval", "approve", run).returncode == 7
+    approved = server.muster("approval", "approve", run[:10])
+    assert approved.returncode == 0, approved.stderr
+    done = tech("runs", "wait", run)
+    assert done.returncode == 0, done.stderr
+    assert tech("runs", "logs", run).stdout == "approved\n"

@@ -29,6 +29,7 @@ TABLE: Final[Table] = {
     "node": (f"{_COMMANDS}.node", "node", "command.node"),
     "run": (f"{_COMMANDS}.run", "run", "command.run"),
     "runs": (f"{_COMMANDS}.runs", "runs", "command.runs"),
+    "approval": (f"{_COMMANDS}.approval", "approval", "command.approval"),
     "audit": (f"{_COMMANDS}.audit", "audit", "command.audit"),
     "user": (f"{_COMMANDS}.user", "user", "command.user"),
     "role": (f"{_COMMANDS}.role", "role", "command.role"),

@@ -28,6 +28,11 @@ _PAGE: Final = 200
 Answer = TypeVar("Answer")
 
 
+def _before(target: dict[str, Any]) -> str:
+    """Return the state that a target had before its first event."""
+    return "waiting" if target["state"] == "waiting" else "accepted"
+
+
 class Following:
     """One run, and how far its events have been read."""
 
@@ -38,7 +43,7 @@ class Following:
         self.expires: str | None = view.get("expires")
         self.over = False
         self.targets: dict[str, dict[str, Any]] = {
-            str(target["node"]): {**target, "state": "accepted"} for target in view["targets"]
+            str(target["node"]): {**target, "state": _before(target)} for target in view["targets"]
         }
         """What the events read so far say of each target."""
         self._output = output

@@ -25,7 +25,11 @@ _ORDER: Final = (
     "sent",
     "accepted",
     "queued",
+    "waiting",
 )
+_PATIENT: Final = frozenset({"queued", "waiting"})
+"""Nothing happens until a node comes back, or a person approves."""
+
 _CAUSES: Final = 5
 _NAMES: Final = 60
 _TIMED_OUT: Final = 124
@@ -35,9 +39,9 @@ Target = Mapping[str, Any]
 
 
 def settled(targets: Iterable[Target], *, wait: bool) -> bool:
-    """Whether there is nothing to wait for; unless *wait*, nobody waits for nodes that are away."""
+    """Whether there is nothing to wait for: unless *wait*, not for who is away or must approve."""
     return all(
-        target["state"] in FINAL or (target["state"] == "queued" and not wait) for target in targets
+        target["state"] in FINAL or (target["state"] in _PATIENT and not wait) for target in targets
     )
 
 
@@ -75,7 +79,7 @@ def summary(targets: Iterable[Target], expires: str | None = None) -> str:
     parts = []
     for state in sorted(by_state, key=_place):
         some = by_state[state]
-        details = _away(some, expires) if state == "queued" else _causes(some)
+        details = _still(state, some, expires) if state in _PATIENT else _causes(some)
         count = t("summary.count", n=len(some), state=t(f"state.{state}"))
         parts.append(f"{count} ({details})" if details else count)
     return ", ".join(parts)
@@ -113,8 +117,10 @@ def _causes(some: Iterable[Target]) -> str:
     return "; ".join(shown[:_CAUSES] + ["…"] * (len(shown) > _CAUSES))
 
 
-def _away(some: Iterable[Target], expires: str | None) -> str:
+def _still(state: str, some: Iterable[Target], expires: str | None) -> str:
     names = [str(target["name"]) for target in some]
+    if state == "waiting":
+        return t("summary.waiting", names=_names(names), span=human.until(expires))
     key = "summary.away.one" if len(names) == 1 else "summary.away.other"
     return t(key, names=_names(names), span=human.until(expires))
 

@@ -188,6 +188,8 @@ class Sign(Message):
     """``run``, ``cancel`` or ``read``."""
     run: Id
     nodes: Annotated[list[NodeId], Field(min_length=1, max_length=CHUNK)]
+    total: Annotated[int, Field(ge=0)] = 0
+    """The nodes of the whole run, if they are asked for in parts."""
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """SHA-256 of the argument bytes that travel behind the envelope."""
     run_as: ShortText = ""
@@ -197,7 +199,7 @@ class Sign(Message):
 
 
 class Signed(Message):
-    """The envelopes, in the order of the nodes that were asked for."""
+    """The envelopes, in the order of the nodes; empty where another person has to approve first."""
 
     envelopes: list[bytes]
 

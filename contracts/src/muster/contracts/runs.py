@@ -26,6 +26,8 @@ ARGS_LIMIT: Final = 512 * 1024
 class State(StrEnum):
     """Where a target is; the last eight are final."""
 
+    WAITING = "waiting"
+    """Another person has to approve it first."""
     ACCEPTED = "accepted"
     QUEUED = "queued"
     """The node is away; it gets the command when it returns."""
@@ -83,6 +85,8 @@ class Command(Message):
     shell: Annotated[str, Field(max_length=131_072, pattern=TEXT)] = ""
     stdin: bytes = b""
     cwd: Annotated[str, Field(max_length=4096, pattern=TEXT)] = ""
+    run_as: Note = ""
+    """A user of the node; empty: the one that the agent runs commands as."""
     env: dict[
         Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,254}$")],
         Annotated[str, Field(max_length=131_072, pattern=TEXT)],

@@ -66,12 +66,15 @@ class Verdict:
     """Why not, by node."""
 
 
-def decide(grants: Sequence[Grant], request: Request, nodes: Sequence[Facts]) -> Verdict:
-    """Say what *grants* allow on *nodes*, which are all the nodes of the request."""
+def decide(
+    grants: Sequence[Grant], request: Request, nodes: Sequence[Facts], *, total: int = 0
+) -> Verdict:
+    """Say what *grants* allow on *nodes*; if they are but a part of the request, of *total*."""
+    number = max(total, len(nodes))
     fitting = [grant for grant in grants if allows(grant.actions, request.action)]
     open_, blocked = [], []
     for grant in fitting:
-        obstacle = _obstacle(grant, request, len(nodes))
+        obstacle = _obstacle(grant, request, number)
         if obstacle:
             blocked.append((grant, obstacle))
         else:
@@ -160,6 +163,11 @@ def exceeds(held: Sequence[Grant], wanted: Iterable[Grant]) -> str:
                 if not any(user in one.run_as or "*" in one.run_as for one in mine):
                     return f"you do not hold {action} as the user {user} yourself"
     return ""
+
+
+def unconditional(grant: Grant) -> Grant:
+    """Return *grant* without what is asked for once, when something begins; hours stay."""
+    return grant.model_copy(update={"approval": False, "most": None, "fresh": False})
 
 
 def complaint(grant: Grant) -> str:

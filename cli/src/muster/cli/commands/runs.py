@@ -106,7 +106,7 @@ TARGET_COLUMNS: Final = (
         "state",
         lambda one: one["state"],
         lambda one: t(f"state.{one['state']}"),
-        lambda one: {"done": _GOOD, "queued": "yellow"}.get(
+        lambda one: {"done": _GOOD, "queued": "yellow", "waiting": "yellow"}.get(
             one["state"], _BAD if one.get("finished") else ""
         ),
     ),

@@ -20,7 +20,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import TypeAdapter
 
-from muster.contracts import authority, nodes, people, runs
+from muster.contracts import approvals, authority, nodes, people, runs
 from muster.contracts.base import NODE, Call
 from muster.contracts.names import NodeId
 from muster.contracts.people import RIGHTS_AFTER, RIGHTS_CHANGED
@@ -72,14 +72,26 @@ NODE_TEMPLATE: Final[dict[str, Any]] = {
 
 _CONSUMERS: Final[dict[str, tuple[str, ...]]] = {
     "registry": ("registry_joined", "registry_revoked"),
-    "scheduler": ("scheduler_revoked",),
+    "scheduler": ("scheduler_revoked", "scheduler_approvals"),
 }
 _ASKS: Final[dict[str, tuple[Call[Any, Any], ...]]] = {
     "authority": (nodes.NODE_FACTS, nodes.RESOLVE),
     "registry": (),
-    "scheduler": (authority.SIGN, authority.RECHECK, nodes.RESOLVE, nodes.REACH),
+    "scheduler": (
+        authority.SIGN,
+        authority.RECHECK,
+        approvals.RELEASE,
+        nodes.RESOLVE,
+        nodes.REACH,
+    ),
 }
-_INNER: Final = (authority.SIGN, authority.RECHECK, nodes.NODE_FACTS, nodes.REACH)
+_INNER: Final = (
+    approvals.RELEASE,
+    authority.SIGN,
+    authority.RECHECK,
+    nodes.NODE_FACTS,
+    nodes.REACH,
+)
 """What only services ask; whoever takes the gateway over cannot even try."""
 
 _MORE_PUB: Final[dict[str, tuple[str, ...]]] = {
@@ -96,7 +108,7 @@ def _asks(name: str) -> list[str]:
     """Return the questions that a service may ask; the gateway asks all that people can."""
     if name != "gateway":
         return [call.subject for call in (RIGHTS_AFTER, *_ASKS[name])]
-    modules = (authority, nodes, people, runs)
+    modules = (approvals, authority, nodes, people, runs)
     calls = [found for one in modules for found in vars(one).values() if isinstance(found, Call)]
     return sorted({call.subject for call in calls if call.needs != NODE and call not in _INNER})
 

@@ -103,6 +103,24 @@ nodes: Final = Table(
     Column("revoked", UtcTime),
 )
 
+approvals: Final = Table(
+    "approvals",  # what one person wants to run and another has to approve
+    metadata,
+    Column("run", String(26), primary_key=True),
+    Column("by", String(200), nullable=False),
+    Column("nodes", JSON, nullable=False),
+    Column("digest", String(64), nullable=False),  # SHA-256 of the command's arguments
+    Column("run_as", String(200), nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("created", UtcTime, nullable=False),
+    Column("expires", UtcTime, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("decided", UtcTime),
+    Column("decided_by", String(200), nullable=False),
+    Column("reason", String(200), nullable=False),
+)
+Index("approvals_by_state", approvals.c.state, approvals.c.run)
+
 audit: Final = Table(
     "audit",
     metadata,

@@ -14,6 +14,7 @@ from muster.gateway.limiter import Limiter
 from muster.gateway.live import Hub
 from muster.gateway.people import People
 from muster.gateway.routes import (
+    approvals,
     audit,
     events,
     health,
@@ -61,7 +62,7 @@ def create_app(bus: Bus, settings: Settings, dashboard: Upstream | None = None) 
         joins=Limiter(settings.joins_per_minute),
         logins=Limiter(settings.logins_per_minute),
     )
-    for part in (session, me, users, roles, nodes, runs, joining, audit, events):
+    for part in (session, me, users, roles, nodes, runs, approvals, joining, audit, events):
         app.include_router(part.router, prefix=API)
     for part in (health, pages, proxy):
         app.include_router(part.router)

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from muster.contracts.approvals import APPROVAL_DECIDED
 from muster.contracts.nodes import NODE_REVOKED
 from muster.kit.outbox import relaying
 from muster.kit.service import main_of, service_root
@@ -23,6 +24,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             running(scheduler.keeper.tick_forever(), "ticking"),
             running(scheduler.rechecking.forever(), "rechecking"),
             root.bus.consuming(NODE_REVOKED, scheduler.node_revoked, durable="scheduler_revoked"),
+            root.bus.consuming(APPROVAL_DECIDED, scheduler.decided, durable="scheduler_approvals"),
         ):
             await scheduler.resume()
             root.ready()

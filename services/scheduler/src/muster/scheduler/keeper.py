@@ -154,9 +154,11 @@ class Keeper:
 
         def end(conn: Connection) -> list[RunEvent]:
             rows = store.open_targets(conn, where)
-            unsent = [row for row in rows if row.sent is None]
+            asked = [row for row in rows if row.state == State.WAITING.value]
+            unsent = [row for row in rows if row.sent is None and row not in asked]
             missing = [row for row in rows if row.sent is not None and _overdue(row, now, late)]
             return [
+                *store.settle(conn, asked, State.EXPIRED, "nobody approved it in time", now),
                 *store.settle(
                     conn, unsent, State.EXPIRED, "the node did not come back in time", now
                 ),

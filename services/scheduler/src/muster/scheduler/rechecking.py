@@ -12,12 +12,11 @@ from sqlalchemy import Connection
 from muster.contracts.authority import CHUNK, RECHECK, Recheck
 from muster.contracts.errors import MusterError
 from muster.contracts.people import RightsChanged
-from muster.contracts.runs import RunEvent, State
+from muster.contracts.runs import Command, RunEvent, State
 from muster.kit.bus import Bus
 from muster.kit.sql import Database
 from muster.scheduler import store
 from muster.scheduler.keeper import Keeper
-from muster.scheduler.tables import runs
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +61,8 @@ class Rechecking:
                 await asyncio.sleep(_AGAIN)
 
     async def _recheck(self, names: set[str] | None) -> None:
-        wanted = [store.WAITING]
-        if names is not None:
-            wanted.append(runs.c.by.in_(sorted(names)))
         rows = await self._db.read(
-            lambda conn: store.open_targets(conn, *wanted, limit=_MOST, lock=False)
+            lambda conn: store.open_targets(conn, *store.held(names), limit=_MOST, lock=False)
         )
         refused = await self.refused(rows)
         if refused:
@@ -76,16 +72,17 @@ class Rechecking:
 
     async def refused(self, rows: Sequence[Any]) -> Refused:
         """Return which of these targets may not be run any more, and why."""
-        by_person: dict[str, list[Any]] = defaultdict(list)
+        by_person: dict[tuple[str, str], list[Any]] = defaultdict(list)
         for row in rows:
-            by_person[row.by].append(row)
+            run_as = Command.model_validate_json(row.args).run_as
+            by_person[row.by, run_as].append(row)
         found: Refused = {}
-        for person, waiting in by_person.items():
+        for (person, run_as), waiting in by_person.items():
             nodes = sorted({row.node for row in waiting})
             why: dict[str, str] = {}
             for start in range(0, len(nodes), CHUNK):
                 part = nodes[start : start + CHUNK]
-                ask = Recheck(person=person, verb="run", nodes=part)
+                ask = Recheck(person=person, verb="run", run_as=run_as, nodes=part)
                 why |= (await self._bus.ask(RECHECK, ask)).refused
             found |= {(row.run, row.node): why[row.node] for row in waiting if row.node in why}
         return found
@@ -95,7 +92,7 @@ def refuse(conn: Connection, refused: Refused, now: datetime) -> list[RunEvent]:
     """End these targets, if they still wait."""
     events: list[RunEvent] = []
     for row in store.lock_targets(conn, list(refused)).values():
-        if row.state not in store.NOT_THERE:
+        if row.state not in {*store.NOT_THERE, State.WAITING.value}:
             continue  # it has got there meanwhile
         why = f"not allowed any more: {refused[row.run, row.node]}"
         events += store.settle(conn, [row], State.REFUSED, why, now)

@@ -6,12 +6,14 @@ exactly one final state.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
 
+from muster.contracts.approvals import ApprovalDecided
 from muster.contracts.authority import CHUNK, SIGN, Sign
 from muster.contracts.base import NOTHING, Nothing
 from muster.contracts.errors import Conflict, NotFound, TooLarge
@@ -50,6 +52,7 @@ from muster.kit import outbox, wire
 from muster.kit.bus import Bus, Caller, answers
 from muster.kit.sql import Database
 from muster.scheduler import history, outputs, store, syncing, views
+from muster.scheduler.approving import Approving
 from muster.scheduler.dispatch import Dispatcher
 from muster.scheduler.files import Files
 from muster.scheduler.keeper import Keeper
@@ -67,6 +70,7 @@ class Scheduler(Files):
         self.dispatcher = Dispatcher(bus, settings.resend_after)
         self.keeper = Keeper(db, bus, self.dispatcher, settings)
         self.rechecking = Rechecking(bus, db, self.keeper)
+        self.approving = Approving(bus, db, self.keeper, self.dispatcher)
 
     @answers(CREATE_RUN)
     async def create(self, ask: CreateRun, caller: Caller) -> RunView:
@@ -100,9 +104,9 @@ class Scheduler(Files):
                 return earlier
             raise
         await self.dispatcher.begin(
-            (run.id, node, blob + args) for node, blob in zip(nodes, signed, strict=True)
+            (run.id, node, blob + args) for node, blob in zip(nodes, signed, strict=True) if blob
         )
-        return _fresh(run, ask.command, meant)
+        return _fresh(run, ask.command, meant, signed)
 
     @answers(GET_RUN)
     async def get(self, ask: GetRun, caller: Caller) -> RunView:
@@ -205,6 +209,10 @@ class Scheduler(Files):
 
         await self.keeper.decide(work)
 
+    async def decided(self, fact: ApprovalDecided, msg_id: str) -> None:  # noqa: ARG002
+        """Begin, or end, what has waited for another person."""
+        await self.approving.decided(fact)
+
     async def resume(self) -> None:
         """After a start: send again whatever may not have arrived."""
         waiting = targets.c.state.in_([State.ACCEPTED.value, State.SENT.value])
@@ -230,7 +238,8 @@ class Scheduler(Files):
         """Let the authority sign *order* for each node; it decides whether the caller may."""
         signed: list[bytes] = []
         for start in range(0, len(nodes), CHUNK):
-            ask = order.model_copy(update={"nodes": list(nodes[start : start + CHUNK])})
+            part = {"nodes": list(nodes[start : start + CHUNK]), "total": len(nodes)}
+            ask = order.model_copy(update=part)
             signed += (await self.bus.ask(SIGN, ask, ticket=caller.token, timeout=15)).envelopes
         return signed
 
@@ -244,13 +253,16 @@ def _order(
         run=run,
         nodes=[],
         digest=hashlib.sha256(args).hexdigest(),
-        run_as="",
+        run_as=command.run_as if command else "",
         expires=expires,
         summary=(command.shell or " ".join(command.argv))[:1000] if command else "",
     )
 
 
-def _fresh(run: store.NewRun, command: Command, meant: Sequence[Meant]) -> RunView:
+def _fresh(
+    run: store.NewRun, command: Command, meant: Sequence[Meant], signed: Sequence[bytes]
+) -> RunView:
+    found = [store.fresh_target(node, blob) for node, blob in zip(meant, signed, strict=True)]
     return RunView(
         id=run.id,
         command=command,
@@ -258,8 +270,8 @@ def _fresh(run: store.NewRun, command: Command, meant: Sequence[Meant]) -> RunVi
         created=run.created,
         by=run.by,
         expires=run.expires,
-        counts={State.ACCEPTED: len(meant)},
-        targets=[store.fresh_target(node) for node in meant],
+        counts=dict(Counter(target.state for target in found)),
+        targets=found,
     )
 
 
@@ -268,7 +280,7 @@ def _cancel(
 ) -> list[RunEvent]:
     """End what never left here; keep the signed order for all the others."""
     rows = [row for row in store.open_targets(conn, *wanted) if row.node in orders]
-    here = [row for row in rows if row.state == State.QUEUED.value and row.sent is None]
+    here = [row for row in rows if row.state in store.HELD and row.sent is None]
     there = [row for row in rows if row not in here]
     store.order(conn, [(row.run, row.node, orders[row.node]) for row in there])
     return store.settle(conn, here, State.CANCELLED, f"cancelled by {by}", now)

@@ -1,7 +1,7 @@
 """The scheduler's SQL: each function is a part of one transaction that the caller opens."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -43,8 +43,13 @@ _OPEN = [state.value for state in State if state not in FINAL]
 UNSENT: Final = (State.ACCEPTED.value, State.SENT.value)
 """States in which nobody knows yet whether the node has the command."""
 
+HELD: Final = (State.WAITING.value, State.QUEUED.value)
+"""States in which nothing has been sent."""
+
 NOT_THERE: Final = (*UNSENT, State.QUEUED.value)
 """States in which the node has not said that it has the command."""
+
+APPROVAL: Final = "another person has to approve it"
 
 WAITING: Final = and_(targets.c.state == State.QUEUED.value, targets.c.sent.is_(None))
 """Matches targets that have never left here."""
@@ -73,7 +78,7 @@ def insert_run(
         conn.execute(insert(runs), row)
     except IntegrityError as error:
         raise Conflict("this idempotency key has just been used") from error
-    empty = {"reason": "", "stdout": 0, "stderr": 0, "pieces": 0, "seq": 0}
+    empty = {"stdout": 0, "stderr": 0, "pieces": 0, "seq": 0}
     conn.execute(
         insert(targets),
         [
@@ -81,7 +86,8 @@ def insert_run(
                 "run": run.id,
                 "node": node.id,
                 "name": node.name,
-                "state": State.ACCEPTED.value,
+                "state": (State.ACCEPTED if envelope else State.WAITING).value,
+                "reason": "" if envelope else APPROVAL,
                 "changed": run.created,
                 "envelope": envelope,
                 **empty,
@@ -208,7 +214,7 @@ def changed_row(row: Any, new: Target, *, now: datetime, seq: int, pieces: int) 
 
 def tells(new: Target) -> bool:
     """Whether the state proves, or allows, that the node has the command."""
-    return new.state not in {State.EXPIRED, State.QUEUED, State.ACCEPTED}
+    return new.state not in {State.EXPIRED, State.QUEUED, State.ACCEPTED, State.WAITING}
 
 
 def settle(
@@ -287,11 +293,17 @@ def unmarked(before: datetime) -> ColumnElement[bool]:
     return and_(targets.c.state == State.ACCEPTED.value, targets.c.changed < before)
 
 
+def held(by: Collection[str] | None = None) -> list[ColumnElement[bool]]:
+    """Match targets that have never left here, of runs made *by* some people; None: by all."""
+    asked = targets.c.state == State.WAITING.value
+    return [or_(WAITING, asked), *([] if by is None else [runs.c.by.in_(sorted(by))])]
+
+
 def out_of_time(now: datetime, late: datetime) -> ColumnElement[bool]:
     """Match targets whose run has expired *now*, or of which nothing was heard since *late*."""
     there = [State.RECEIVED.value, State.STARTED.value]
     return or_(
-        and_(targets.c.state == State.QUEUED.value, runs.c.expires < now),
+        and_(targets.c.state.in_(HELD), runs.c.expires < now),
         and_(targets.c.state.in_(UNSENT), runs.c.expires < late),
         and_(targets.c.state.in_(there), targets.c.changed < late),
     )
@@ -333,9 +345,20 @@ def order(conn: Connection, orders: Sequence[tuple[str, str, bytes]]) -> None:
         )
 
 
-def fresh_target(node: Meant) -> TargetView:
-    """Return the view of a target that has just been accepted."""
-    return TargetView.model_construct(node=node.id, name=node.name, state=State.ACCEPTED)
+def fresh_target(node: Meant, envelope: bytes) -> TargetView:
+    """Return the view of a target that has just been accepted, or waits for an approval."""
+    state, reason = (State.ACCEPTED, "") if envelope else (State.WAITING, APPROVAL)
+    return TargetView.model_construct(node=node.id, name=node.name, state=state, reason=reason)
+
+
+def sign(conn: Connection, run: str, envelopes: Sequence[tuple[str, bytes]]) -> None:
+    """Keep the envelopes (node, envelope) of targets that were approved."""
+    conn.execute(
+        update(targets)
+        .where(targets.c.run == run, targets.c.node == bindparam("node_"))
+        .values(envelope=bindparam("blob")),
+        [{"node_": node, "blob": blob} for node, blob in envelopes],
+    )
 
 
 def forget(conn: Connection, before: str) -> int:

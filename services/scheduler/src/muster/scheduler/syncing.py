@@ -27,7 +27,7 @@ def sync(
     """Return what *node* gets, and the events of what changed by it."""
     known = {entry.run for entry in ask.known}
     rows = store.open_targets(conn, targets.c.node == node, limit=1000)
-    missing = [row for row in rows if row.run not in known]
+    missing = [row for row in rows if row.run not in known and row.state != State.WAITING.value]
     there = [row for row in missing if row.state not in store.NOT_THERE]
     gone = [row for row in there if row.changed < now - SETTLING]
     late = [row for row in missing if row not in there and row.expires <= now]
