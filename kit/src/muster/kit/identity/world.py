@@ -85,7 +85,7 @@ _ASKS: Final[dict[str, tuple[Call[Any, Any], ...]]] = {
         nodes.REACH,
     ),
 }
-_INNER: Final = (
+INNER: Final = (
     approvals.RELEASE,
     authority.SIGN,
     authority.RECHECK,
@@ -110,7 +110,7 @@ def _asks(name: str) -> list[str]:
         return [call.subject for call in (RIGHTS_AFTER, *_ASKS[name])]
     modules = (approvals, authority, nodes, people, runs)
     calls = [found for one in modules for found in vars(one).values() if isinstance(found, Call)]
-    return sorted({call.subject for call in calls if call.needs != NODE and call not in _INNER})
+    return sorted({call.subject for call in calls if call.needs != NODE and call not in INNER})
 
 
 def _may(name: str) -> dict[str, Any]:

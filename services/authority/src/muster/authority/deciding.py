@@ -93,6 +93,9 @@ class Deciding(Sessions):
         if ask.action not in NODES:
             why = policy.may(grants, request)
             return Verdict(action=ask.action, refused={why: []} if why else {})
+        for needed in ("node.read", ask.action):  # which nodes there are is not for everybody
+            if not policy.allows(policy.permissions(grants), needed):
+                return Verdict(action=ask.action, refused={f"you may not {needed} anywhere": []})
         targets = Targets(selector=ask.nodes)
         meant = (await self.tools.bus.ask(RESOLVE, targets, ticket=caller.token)).items
         known = await self.facts([node.id for node in meant])
