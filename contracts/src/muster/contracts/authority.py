@@ -219,6 +219,13 @@ class Rechecked(Message):
     refused: dict[NodeId, ShortText] = {}
 
 
+class Flood(Message):
+    """A service tells of a node that says far more than an honest one does."""
+
+    node: NodeId
+    service: ShortText
+
+
 class AuditRecord(Message):
     """One line of the audit."""
 
@@ -281,6 +288,7 @@ REVOKE_NODE: Final = Call("muster.svc.authority.revoke", RevokeNode, Nothing, "n
 SIGN: Final = Call("muster.svc.authority.sign", Sign, Signed, "self")
 """Which permission is needed depends on the verb; the authority knows."""
 RECHECK: Final = Call("muster.svc.authority.recheck", Recheck, Rechecked, SERVICE, safe=True)
+FLOODS: Final = Call("muster.svc.authority.floods", Flood, Nothing, SERVICE)
 LIST_AUDIT: Final = Call(
     "muster.svc.authority.audit", ListAudit, AuditPage, "audit.read", safe=True
 )

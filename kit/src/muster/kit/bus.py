@@ -17,10 +17,12 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from muster.contracts.authority import FLOODS, Flood
 from muster.contracts.base import Answer, Ask, Call, Event, Fact
 from muster.contracts.errors import Malformed, MusterError, NoAnswer, TooLarge, Unavailable
 from muster.kit import durable, serve, wire
 from muster.kit.client import SLOWEST, AnswerLostError, Credentials, open_client
+from muster.kit.flooding import Flooding
 from muster.kit.rights import Rights
 from muster.kit.serve import Caller, answers
 
@@ -56,8 +58,24 @@ class Bus:
         self.client = client
         self.inbox = f"_INBOX_{name}"
         self.rights = Rights()
+        self.flooding = Flooding(self._flooded)
+        self._name = name
+        self._floods: set[asyncio.Task[None]] = set()
         self._keys = tuple(keys)
         self._awaiting_connection: list[Callable[[], Awaitable[None]]] = []
+
+    def _flooded(self, node: str) -> None:
+        """Tell the authority, beside what is being done."""
+        told = self._tell_of_flood(node)
+        task = asyncio.create_task(told, name=f"{node} floods")  # noqa: TID251
+        self._floods.add(task)
+        task.add_done_callback(self._floods.discard)
+
+    async def _tell_of_flood(self, node: str) -> None:
+        try:
+            await self.ask(FLOODS, Flood(node=node, service=self._name))
+        except MusterError as error:
+            log.warning("%s floods, and nobody shuts it out: %s", node, error)
 
     @property
     def connected(self) -> bool:
@@ -226,7 +244,9 @@ class Bus:
         grace: float = 4.0,
     ) -> AbstractAsyncContextManager[None]:
         """Answer every marked method of *service*; on the way out, finish what has begun."""
-        crew = serve.Serving(self.client, self._keys, self.rights, at_once, grace)
+        crew = serve.Serving(
+            self.client, self._keys, self.rights, self.flooding, at_once=at_once, grace=grace
+        )
         return crew.of(service, name, version)
 
     def consuming(

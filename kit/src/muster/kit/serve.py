@@ -26,6 +26,7 @@ from muster.contracts.authority import CHANGE_PASSWORD, Ticket
 from muster.contracts.base import NODE, SERVICE, Answer, Ask, Call, Message
 from muster.contracts.errors import Denied, MusterError, TooLarge, Unauthenticated
 from muster.kit import policy, wire
+from muster.kit.flooding import Flooding
 from muster.kit.identity import tickets
 from muster.kit.rights import Rights
 from muster.kit.tasks import Crew
@@ -87,12 +88,20 @@ class Serving:
     """The answering side of one connection."""
 
     def __init__(
-        self, client: Client, keys: Sequence[bytes], rights: Rights, at_once: int, grace: float
+        self,
+        client: Client,
+        keys: Sequence[bytes],
+        rights: Rights,
+        flooding: Flooding,
+        *,
+        at_once: int,
+        grace: float,
     ) -> None:
         """Answer over *client*; *keys* verify tickets, *rights* say which are too old."""
         self._client = client
         self._keys = keys
         self._rights = rights
+        self._flooding = flooding
         self._at_once = at_once
         self._crews: list[Crew] = []
         self._grace = grace
@@ -139,6 +148,8 @@ class Serving:
 
         async def take(request: Request) -> None:
             msg: Msg = request._msg  # noqa: SLF001  # the reply subject is nowhere else
+            if call.needs == NODE and not self._flooding.admits(msg.subject.rsplit(".", 1)[-1]):
+                return
             await crew.take(self._answer(call, method, msg), msg.subject)
 
         return take

@@ -87,6 +87,7 @@ _ASKS: Final[dict[str, tuple[Call[Any, Any], ...]]] = {
 }
 INNER: Final = (
     approvals.RELEASE,
+    authority.FLOODS,
     authority.SIGN,
     authority.RECHECK,
     nodes.NODE_FACTS,
@@ -107,7 +108,8 @@ _MORE_SUB: Final[dict[str, tuple[str, ...]]] = {
 def _asks(name: str) -> list[str]:
     """Return the questions that a service may ask; the gateway asks all that people can."""
     if name != "gateway":
-        return [call.subject for call in (RIGHTS_AFTER, *_ASKS[name])]
+        all_ask: tuple[Call[Any, Any], ...] = (RIGHTS_AFTER, authority.FLOODS)
+        return [call.subject for call in (*all_ask, *_ASKS[name])]
     modules = (approvals, authority, nodes, people, runs)
     calls = [found for one in modules for found in vars(one).values() if isinstance(found, Call)]
     return sorted({call.subject for call in calls if call.needs != NODE and call not in INNER})

@@ -9,15 +9,18 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from muster.authority import chain, store
-from muster.authority.part import Part, Tools, address_of, digest, new_secret
+from muster.authority.part import SERVER, Part, Tools, address_of, digest, new_secret
+from muster.authority.suspending import Suspensions
 from muster.contracts.authority import (
     CREATE_JOIN_TOKEN,
+    FLOODS,
     JOIN,
     LIST_JOIN_TOKENS,
     RENEW,
     REVOKE_JOIN_TOKEN,
     REVOKE_NODE,
     CreateJoinToken,
+    Flood,
     Join,
     Joined,
     JoinTokenCreated,
@@ -30,7 +33,12 @@ from muster.contracts.authority import (
 from muster.contracts.base import NOTHING, Nothing
 from muster.contracts.errors import Conflict, Denied, Expired, MusterError, NotFound, Unavailable
 from muster.contracts.names import new_id, new_node_id
-from muster.contracts.nodes import NODE_JOINED, NODE_REVOKED, NodeJoined, NodeRevoked
+from muster.contracts.nodes import (
+    NODE_JOINED,
+    NODE_REVOKED,
+    NodeJoined,
+    NodeRevoked,
+)
 from muster.kit import outbox
 from muster.kit.bus import Caller, answers
 from muster.kit.files import write_private
@@ -55,6 +63,7 @@ class Joining(Part):
         self._pushed = ""
         """The account that the broker is known to have."""
         self._again = asyncio.Event()
+        self._suspensions = Suspensions()
         tools.system.on_connect(self._reconnected)
 
     @answers(CREATE_JOIN_TOKEN)
@@ -222,6 +231,28 @@ class Joining(Part):
         await self.push()
         return NOTHING
 
+    @answers(FLOODS)
+    async def floods(self, ask: Flood, caller: Caller) -> Nothing:  # noqa: ARG002
+        """Shut a node out for a while that says far more to a service than an honest one does."""
+        now = self.tools.now()
+        row = await self.tools.db.read(lambda conn: store.node(conn, ask.node))
+        if row is None or row.revoked is not None:
+            return NOTHING
+        begun = self._suspensions.begin(ask.node, row.public_key, now)
+        if begun is None:
+            return NOTHING
+        with suppress(MusterError):  # it is tried again
+            await self.push()  # first: everybody waits behind the flood
+        self._again.set()
+        detail = f"floods the {ask.service}; until {begun.until.isoformat(timespec='seconds')}"
+        await self.tools.db.write(
+            lambda conn: chain.append(
+                conn, SERVER, "node.suspend", now=now, nodes=[ask.node], detail=detail
+            )
+        )
+        log.warning("%s is shut out: it %s", ask.node, detail)
+        return NOTHING
+
     async def push(self) -> None:
         """Bring the broker's account in line with our revocations; one at a time.
 
@@ -241,6 +272,7 @@ class Joining(Part):
         """Return the account as it should be; it is in its file, so no restart forgets it."""
         now, world = self.tools.now(), self.tools.world
         shut = await self.tools.db.read(lambda conn: store.revoked(conn, now))
+        shut = {**self._suspensions.keys(now), **shut}
         wanted = {key: int(since.timestamp()) + 1 for key, since in shut.items()}
         token = world.current_account_jwt()
         has = natsjwt.claims(token)["nats"]
@@ -260,8 +292,9 @@ class Joining(Part):
                 log.warning("the revocations are not with the broker yet: %s", error)
                 await asyncio.sleep(1)
             else:
+                ends = self._suspensions.next_end(self.tools.now())
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(_EVERY):
+                    async with asyncio.timeout(_EVERY if ends is None else min(_EVERY, ends + 1)):
                         await self._again.wait()
 
     async def _reconnected(self) -> None:

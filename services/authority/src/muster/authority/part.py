@@ -5,12 +5,16 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from muster.authority.settings import Settings
 from muster.contracts.people import RIGHTS_CHANGED, RightsChanged
 from muster.kit.bus import Bus, Caller
 from muster.kit.identity.world import World
 from muster.kit.sql import Database
+
+SERVER: Final = "@server"
+"""Who does, in the audit, what nobody has asked for."""
 
 
 def utc_now() -> datetime:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from muster.authority import chain, directory, passwords, store
-from muster.authority.part import Part, Tools, address_of, digest, new_secret
+from muster.authority.part import SERVER, Part, Tools, address_of, digest, new_secret
 from muster.authority.slowing import Slowing
 from muster.contracts.authority import (
     CHANGE_PASSWORD,
@@ -191,7 +191,7 @@ class Sessions(Part):
         def make(conn: Connection) -> None:
             row = kept(secret, "token", ADMIN, now, expires, Origin())
             store.add_secret(conn, row | {"name": "local administrator"})
-            chain.append(conn, "@server", "token.create", now=now, detail="local administrator")
+            chain.append(conn, SERVER, "token.create", now=now, detail="local administrator")
 
         await self.tools.db.write(make)
         write_private(self.local_token, secret)
@@ -249,4 +249,4 @@ def kept(
 
 def _first(conn: Connection, row: dict[str, Any], now: datetime) -> None:
     directory.add(conn, row)
-    chain.append(conn, "@server", "person.create", now=now, detail=row["name"])
+    chain.append(conn, SERVER, "person.create", now=now, detail=row["name"])

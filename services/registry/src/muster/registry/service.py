@@ -290,6 +290,8 @@ class Registry:
 
     async def heard(self, message: Raw) -> None:
         """Take a heartbeat."""
+        if not self._bus.flooding.admits(message.subject.rsplit(".", 1)[-1]):
+            return
         entry = self.beats.take(message)
         if entry is not None:
             self.turned(self.presence.heartbeat(entry.public_key, entry.accepted))

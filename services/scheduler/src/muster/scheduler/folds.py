@@ -4,7 +4,7 @@ A re-sent report changes nothing: states only go forward, and pieces are keyed b
 """
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,11 +42,12 @@ def fold_batch(conn: Connection, batch: Sequence[Told], now: datetime) -> list[R
     """Fold *batch* into its targets, in order; return the events."""
     rows = store.lock_targets(conn, sorted({(told.report.run, told.node) for told in batch}))
     by_run: dict[str, list[Told]] = defaultdict(list)
+    strangers = Counter(t.node for t in batch if (t.report.run, t.node) not in rows)
+    for node, number in strangers.items():
+        log.warning("%s reports %d times on runs that it is no target of", node, number)
     for told in batch:
         if (told.report.run, told.node) in rows:
             by_run[told.report.run].append(told)
-        else:
-            log.warning("%s reports a run that it is no target of", told.node)
     return [event for run, group in by_run.items() for event in _fold(conn, run, group, rows, now)]
 
 

@@ -9,14 +9,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from muster.contracts.approvals import ApprovalDecided
 from muster.contracts.authority import CHUNK, SIGN, Sign
 from muster.contracts.base import NOTHING, Nothing
-from muster.contracts.errors import Conflict, NotFound, TooLarge
+from muster.contracts.errors import Conflict, NotFound, TooLarge, TooMany
 from muster.contracts.names import new_id
 from muster.contracts.nodes import RESOLVE, NodeRevoked
 from muster.contracts.nodes import Target as Meant
@@ -50,6 +50,7 @@ from muster.contracts.runs import (
 )
 from muster.kit import outbox, wire
 from muster.kit.bus import Bus, Caller, answers
+from muster.kit.flooding import Pace
 from muster.kit.sql import Database
 from muster.scheduler import history, outputs, store, syncing, views
 from muster.scheduler.approving import Approving
@@ -60,6 +61,9 @@ from muster.scheduler.rechecking import Rechecking, refuse
 from muster.scheduler.settings import Settings
 from muster.scheduler.tables import targets
 
+_SYNCS: Final = 20
+"""In a second: a node that comes back asks again and again until it has everything."""
+
 
 class Scheduler(Files):
     """Every run, from the request to the last result."""
@@ -67,6 +71,7 @@ class Scheduler(Files):
     def __init__(self, bus: Bus, db: Database, settings: Settings) -> None:
         """Keep runs in *db*, speak over *bus*."""
         super().__init__(bus, db)
+        self._syncs = Pace(_SYNCS)
         self.dispatcher = Dispatcher(bus, settings.resend_after)
         self.keeper = Keeper(db, bus, self.dispatcher, settings)
         self.rechecking = Rechecking(bus, db, self.keeper)
@@ -178,6 +183,8 @@ class Scheduler(Files):
     async def sync(self, ask: Sync, caller: Caller) -> SyncAnswer:
         """Give an agent what it has missed, and end what it has lost."""
         node, now = str(caller.node), datetime.now(UTC)
+        if not self._syncs.admits(node):
+            raise TooMany("too often: wait a moment")
         waiting = await self._db.read(lambda conn: syncing.waiting(conn, node, ask, now))
         refused = await self.rechecking.refused(waiting)
         answer: list[SyncAnswer] = []
