@@ -73,9 +73,49 @@ def test_every_text_is_used_and_every_used_text_is_there() -> None:
         "password.html",
         "home.html",
         "invitation.html",
+        "code.html",
+        "factor.html",
         "waiting.html",
         "api.html",
     }
+
+
+async def test_a_person_signs_in_with_a_second_factor(here: World) -> None:
+    """The password leads to the code, a wrong code to another try, and the API asks as well."""
+    here.secret(name="two")
+    here.authority.two_steps.add("two")
+    async with here.client(None) as client:
+        page = await client.get("/login?next=/factor")
+        form = {"name": "two", "password": PASSWORD, "csrf": field(page, "csrf"), "next": "/factor"}
+        asked = await client.post("/login", data=form)
+        assert (asked.status_code, field(asked, "half")) == (200, "half-a-secret")
+        assert PASSWORD not in asked.text
+        code = {name: field(asked, name) for name in ("csrf", "half", "next")}
+        wrong = await client.post("/login/code", data={**code, "code": "000000"})
+        assert wrong.status_code == 401
+        assert field(wrong, "half") == "half-a-secret"
+        foreign = await client.post("/login/code", data={**code, "csrf": "x", "code": "123456"})
+        assert foreign.status_code == 403
+        done = await client.post("/login/code", data={**code, "code": "123456"})
+        assert (done.status_code, done.headers["location"]) == (303, "/factor")
+        api = await client.post("/api/v1/login", json={"name": "two", "password": PASSWORD})
+        assert (api.status_code, api.json()["code"]) == (401, "second_factor")
+
+
+async def test_a_second_factor_is_set_up_on_a_page(here: World) -> None:
+    """Password, QR code, first code, recovery codes; with forms alone."""
+    async with here.client(None) as client:
+        assert (await client.get("/factor")).headers["location"].startswith("/login")
+    async with here.browser() as client:
+        page = await client.get("/factor")
+        start = {"csrf": field(page, "csrf"), "password": PASSWORD}
+        shown = await client.post("/factor", data=start)
+        assert "<svg" in shown.text
+        assert "ABC" in shown.text
+        code = {"csrf": field(shown, "csrf"), "secret": "ABC", "code": "123456"}
+        done = await client.post("/factor/confirm", data=code)
+        assert "ab-cd" in done.text
+        assert (await client.post("/factor", data={"password": "x"})).status_code == 403
 
 
 async def test_an_invited_person_comes_in_by_the_link(here: World) -> None:

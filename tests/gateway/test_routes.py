@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from muster.contracts import authority as a
+from muster.contracts import factors as f
 from muster.contracts import nodes as n
 from muster.contracts import people as p
 from muster.contracts import runs as r
@@ -69,6 +70,11 @@ ROUTES: list[tuple[str, str, Any, int, type, dict[str, Any]]] = [
 OWN: list[tuple[str, str, Any, int, type, dict[str, Any]]] = [
     ("GET", "/users/li/credentials", None, 200, p.ListCredentials, {"person": "li"}),
     ("GET", "/approvals?limit=3", None, 200, ListApprovals, {"limit": 3}),
+    ("POST", "/me/factor", {"password": "x"}, 200, f.StartFactor, {"password": "x"}),
+    ("POST", "/me/factor/confirm", {"code": "1"}, 200, f.ConfirmFactor, {"code": "1"}),
+    ("POST", "/me/factor/show", {"code": "1"}, 204, f.ShowFactor, {"code": "1"}),
+    ("POST", "/me/factor/recovery", {"code": "1"}, 200, f.ShowFactor, {"code": "1"}),
+    ("POST", "/me/factor/drop", {"password": "x", "code": "1"}, 204, f.DropFactor, {"code": "1"}),
     ("GET", "/roles", None, 200, Nothing, {}),
     ("GET", "/me/credentials", None, 200, p.ListCredentials, {"person": None}),
     ("DELETE", f"/credentials/{RUN}", None, 204, p.RevokeCredential, {"id": RUN}),

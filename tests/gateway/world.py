@@ -12,11 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from muster.contracts import approvals as w
 from muster.contracts import authority as a
+from muster.contracts import factors as f
 from muster.contracts import nodes as n
 from muster.contracts import people as p
 from muster.contracts import runs as r
 from muster.contracts.base import NOTHING, Call, Nothing
-from muster.contracts.errors import Denied, NotFound, Unauthenticated
+from muster.contracts.errors import Denied, NotFound, SecondFactor, Unauthenticated
 from muster.contracts.names import new_id
 from muster.contracts.policy import ACTIONS, Grant, Role
 from muster.gateway.app import gateway
@@ -104,6 +105,7 @@ class Authority(Peer):
         self.key = key
         self.people: dict[str, a.Person] = {}
         self.sessions: dict[str, str] = {}
+        self.two_steps: set[str] = set()
         self.life = 300.0
 
     @answers(a.LOGIN)
@@ -112,6 +114,9 @@ class Authority(Peer):
         self.note(ask, caller)
         if ask.name not in self.people or ask.password != PASSWORD:
             raise Unauthenticated("the name or the password is wrong")
+        if ask.name in self.two_steps and not ask.code:
+            who = a.Person(name=ask.name)
+            return a.Session(secret="half-a-secret", person=who, expires=NOW, needs_code=True)  # noqa: S106
         secret = f"secret-{len(self.sessions)}-of-{ask.name}"
         self.sessions[secret] = ask.name
         later = datetime.now(UTC) + timedelta(hours=1)
@@ -195,6 +200,11 @@ class Authority(Peer):
     approvals = canned(w.LIST_APPROVALS, w.Approvals(items=[]))
     approve = canned(w.APPROVE, NOTHING)
     refuse = canned(w.REFUSE, NOTHING)
+    start_factor = canned(f.START_FACTOR, f.FactorStarted(secret="ABC", uri="otpauth://totp/x"))  # noqa: S106
+    confirm_factor = canned(f.CONFIRM_FACTOR, f.RecoveryCodes(codes=["ab-cd"]))
+    show_factor = canned(f.SHOW_FACTOR, NOTHING)
+    renew_recovery = canned(f.RENEW_RECOVERY, f.RecoveryCodes(codes=["ab-cd"]))
+    drop_factor = canned(f.DROP_FACTOR, NOTHING)
     list_roles = canned(p.LIST_ROLES, p.Roles(items=[]))
     put_role = canned(p.PUT_ROLE, Role(name="dba"))
     delete_role = canned(p.DELETE_ROLE, NOTHING)
@@ -213,6 +223,17 @@ class Authority(Peer):
     async def rights(self, ask: p.RightsAfter, caller: Caller) -> p.RightsChanged:  # noqa: ARG002
         """Tell that nothing has changed."""
         return p.RightsChanged(revision=self.revision)
+
+    @answers(f.SECOND_STEP)
+    async def second_step(self, ask: f.SecondStep, caller: Caller) -> a.Session:
+        """Finish a login that needs a code."""
+        self.note(ask, caller)
+        if ask.code != "123456":
+            raise SecondFactor("that code is wrong, or was used")
+        self.sessions["secret-of-two"] = "two"
+        self.people["two"] = person("two", ["*"])
+        later = datetime.now(UTC) + timedelta(hours=1)
+        return a.Session(secret="secret-of-two", person=self.people["two"], expires=later)  # noqa: S106
 
     @answers(p.ACCEPT)
     async def accept(self, ask: p.Accept, caller: Caller) -> a.Session:

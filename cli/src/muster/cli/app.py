@@ -39,6 +39,7 @@ TABLE: Final[Table] = {
     "agent": (f"{_COMMANDS}.agent", "agent", "command.agent"),
     "login": (f"{_COMMANDS}.login", "login", "command.login"),
     "logout": (f"{_COMMANDS}.login", "logout", "command.logout"),
+    "factor": (f"{_COMMANDS}.factor", "factor", "command.factor"),
     "can": (f"{_COMMANDS}.me", "can", "command.can"),
     "whoami": (f"{_COMMANDS}.me", "whoami", "command.whoami"),
     "open": (f"{_COMMANDS}.me", "open_", "command.open"),

@@ -42,6 +42,8 @@ class Person(Message):
     """What may be done somewhere, at some time; `grants` say where and when."""
     grants: list[Grant] = []
     must_change_password: bool = False
+    second_factor: bool = False
+    """Has one set up."""
 
 
 class Ticket(Message):
@@ -61,6 +63,8 @@ class Login(Message):
 
     name: ShortText
     password: Password
+    code: ShortText = ""
+    """Of the second factor, where there is one; it may also be asked for afterwards."""
     origin: Origin = Origin()
 
 
@@ -70,6 +74,8 @@ class Session(Message):
     secret: str
     person: Person
     expires: Time
+    needs_code: bool = False
+    """It has not begun yet: the secret is good for nothing but `SECOND_STEP`."""
 
 
 class Exchange(Message):

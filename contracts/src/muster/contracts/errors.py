@@ -28,6 +28,12 @@ class Unauthenticated(MusterError):
     status = 401
 
 
+class SecondFactor(Unauthenticated):
+    """Name and password are right, but a code of the second factor is needed as well."""
+
+    code = "second_factor"
+
+
 class Superseded(Unauthenticated):
     """What the person may do has changed since the ticket was given: exchange for a new one."""
 

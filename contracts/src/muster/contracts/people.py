@@ -24,6 +24,7 @@ class User(Message):
     disabled: bool = False
     invited: bool = False
     """Has not chosen a password yet."""
+    second_factor: bool = False
     created: Time
     seen: Time | None = None
     """The last time that one of their sessions or tokens was used."""
@@ -91,6 +92,8 @@ class ResetPassword(Message):
     """Let somebody choose a new password, by a link that works once; sessions and tokens end."""
 
     name: Username
+    factor: bool = False
+    """Take the second factor as well: it was lost."""
     ttl: Seconds = 86400.0
 
 

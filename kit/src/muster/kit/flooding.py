@@ -70,3 +70,7 @@ class Flooding(Pace):
             log.warning("%s floods", node, extra={"action": "flood", "node": node})
             self._flooded(node)
         return count <= MOST
+
+    def floods(self, node: str) -> bool:
+        """Whether *node* has said so much in this second that it gets no answer either."""
+        return self._windows[node].count >= FLOOD

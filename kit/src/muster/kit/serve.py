@@ -24,7 +24,7 @@ from nats.micro.service import Service
 
 from muster.contracts.authority import CHANGE_PASSWORD, Ticket
 from muster.contracts.base import NODE, SERVICE, Answer, Ask, Call, Message
-from muster.contracts.errors import Denied, MusterError, TooLarge, Unauthenticated
+from muster.contracts.errors import Denied, MusterError, TooLarge, TooMany, Unauthenticated
 from muster.kit import policy, wire
 from muster.kit.flooding import Flooding
 from muster.kit.identity import tickets
@@ -148,7 +148,10 @@ class Serving:
 
         async def take(request: Request) -> None:
             msg: Msg = request._msg  # noqa: SLF001  # the reply subject is nowhere else
-            if call.needs == NODE and not self._flooding.admits(msg.subject.rsplit(".", 1)[-1]):
+            node = msg.subject.rsplit(".", 1)[-1] if call.needs == NODE else ""
+            if node and not self._flooding.admits(node):
+                if not self._flooding.floods(node):
+                    await self._respond(msg, b"", wire.refusal(TooMany("too often: wait a second")))
                 return
             await crew.take(self._answer(call, method, msg), msg.subject)
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import click
 
 from muster.cli import contexts, human, terminals
+from muster.cli.asking import ask, hidden
 from muster.cli.client import Client, failure_of
 from muster.cli.context import Context
 from muster.cli.failures import Failure
@@ -45,7 +46,7 @@ def login(  # noqa: PLR0913, PLR0917  # one argument per option
     if token_stdin:
         found = Context(url, sys.stdin.readline().strip(), trusted)
     else:
-        user = user or _ask(t("login.ask.user"))
+        user = user or ask(t("login.ask.user"))
         password = _password(from_stdin=password_stdin)
         found = _begin(Context(url, "", trusted, user), password)
     person = Client(found).get("/me")
@@ -81,7 +82,7 @@ def _begin(context: Context, password: str) -> Context:
         if problem == "second_factor" and terminals.can_ask():
             if code:
                 click.echo(t("login.code_wrong"), err=True)
-            code = _ask(t("login.ask.code"))
+            code = ask(t("login.ask.code"))
             continue
         raise failure_of(problem, str(told.get("detail", status)))
     for header in headers.get_all("Set-Cookie") or ():
@@ -95,24 +96,12 @@ def _begin(context: Context, password: str) -> Context:
 def _choose_password(context: Context, old: str) -> None:
     """Let a person replace a one-time password."""
     click.echo(t("login.must_change"), err=True)
-    new = _hidden("login.ask.new", again=True)
+    new = hidden(t("login.ask.new"), again=True)
     Client(context).send("POST", "/me/password", {"old": old, "new": new})
 
 
 def _password(*, from_stdin: bool) -> str:
-    return sys.stdin.readline().rstrip("\n") if from_stdin else _hidden("login.ask.password")
-
-
-def _ask(question: str) -> str:
-    if not terminals.can_ask():
-        raise click.UsageError(t("login.nobody"))
-    return str(click.prompt(question, err=True)).strip()
-
-
-def _hidden(key: str, *, again: bool = False) -> str:
-    if not terminals.can_ask():
-        raise click.UsageError(t("login.nobody"))
-    return str(click.prompt(t(key), hide_input=True, confirmation_prompt=again, err=True))
+    return sys.stdin.readline().rstrip("\n") if from_stdin else hidden(t("login.ask.password"))
 
 
 @click.command(help=t("logout.help"))

@@ -34,6 +34,12 @@ COLUMNS: Final = (
     ),
     Column("roles", lambda row: ",".join(row["roles"])),
     Column("groups", lambda row: ",".join(row["groups"]), rank=1),
+    Column(
+        "factor",
+        lambda row: row["second_factor"],
+        lambda row: "✓" * row["second_factor"],
+        rank=4,
+    ),
     Column("seen", lambda row: row.get("seen"), lambda row: human.ago(row.get("seen")), rank=3),
 )
 
@@ -121,11 +127,13 @@ def invite(  # noqa: PLR0913, PLR0917  # one argument per option
 @user.command("reset", help=t("user.reset.help"))
 @click.argument("name", metavar=t("meta.user"))
 @click.option("--ttl", type=Duration(), default="1d", show_default=True, help=t("user.ttl"))
+@click.option("--factor", is_flag=True, help=t("user.reset.factor"))
 @one_option
 @connected
-def reset(session: Session, /, name: str, ttl: float, form: str) -> None:
+def reset(session: Session, /, name: str, ttl: float, form: str, *, factor: bool) -> None:
     """End everything that a user has open; print the link for a new password."""
-    _link(session, session.client.send("POST", path("users", name, "reset"), {"ttl": ttl}), form)
+    body = {"ttl": ttl, "factor": factor}
+    _link(session, session.client.send("POST", path("users", name, "reset"), body), form)
 
 
 def _link(session: Session, told: Row, form: str) -> None:

@@ -31,4 +31,5 @@ def _account(person: Person) -> None:
     )
     st.caption(t("account.theme"))
     st.link_button(t("account.password"), "/password", icon=":material/password:", width="stretch")
+    st.link_button(t("account.factor"), "/factor", icon=":material/security:", width="stretch")
     st.link_button(t("account.logout"), "/logout", icon=":material/logout:", width="stretch")

@@ -1,6 +1,7 @@
 """Deciding: what a caller may do at this very moment, whatever an earlier ticket said."""
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -38,6 +39,15 @@ class Deciding(Sessions):
             raise Unauthenticated("the session is over: log in again")
         return row
 
+    def request(
+        self, conn: Connection, caller: Caller, action: str, run_as: str = ""
+    ) -> policy.Request:
+        """Return what the caller wants to do, as the policy asks for it."""
+        now = self.tools.now()
+        shown = self.bearer(conn, caller).fresh
+        span = timedelta(minutes=self.tools.settings.fresh_minutes)
+        return policy.Request(action, now, run_as, fresh=shown is not None and now - shown < span)
+
     def grants(self, conn: Connection, caller: Caller) -> list[Grant]:
         """Return what the caller holds now."""
         return person_of(conn, self.bearer(conn, caller)).grants
@@ -45,7 +55,7 @@ class Deciding(Sessions):
     def held(self, conn: Connection, caller: Caller, action: str) -> list[Grant]:
         """Return what the caller holds now, if an action on the server is among it."""
         grants = self.grants(conn, caller)
-        if why := policy.may(grants, policy.Request(action, self.tools.now())):
+        if why := policy.may(grants, self.request(conn, caller, action)):
             raise Denied(f"{caller.name} may not {action}: {why}")
         return grants
 
@@ -88,8 +98,12 @@ class Deciding(Sessions):
         """Say what the caller may do, and why not the rest."""
         if ask.action not in ACTIONS:
             raise NotFound(f"there is no action {ask.action}: {', '.join(sorted(ACTIONS))}")
-        grants = await self.tools.db.read(lambda conn: self.grants(conn, caller))
-        request = policy.Request(ask.action, self.tools.now(), ask.run_as)
+
+        def read(conn: Connection) -> tuple[list[Grant], policy.Request]:
+            request = self.request(conn, caller, ask.action, ask.run_as)
+            return self.grants(conn, caller), request
+
+        grants, request = await self.tools.db.read(read)
         if ask.action not in NODES:
             why = policy.may(grants, request)
             return Verdict(action=ask.action, refused={why: []} if why else {})

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
+from muster.authority.store import BEARERS
 from muster.authority.tables import people, rights, roles, secrets, state, user_groups
 from muster.contracts.people import ListUsers, RightsChanged, User, UserGroup
 from muster.contracts.policy import ROLES, Grant, Role
@@ -22,9 +23,10 @@ _KEPT: Final = timedelta(hours=1)
 """How long changes of rights are remembered: longer than any ticket lives."""
 
 
-def person(conn: Connection, name: str) -> Any | None:
+def person(conn: Connection, name: str, *, lock: bool = False) -> Any | None:
     """Return a person; *name* may be anything that a stranger has typed."""
-    return conn.execute(select(people).where(people.c.name == clean(name))).first()
+    query = select(people).where(people.c.name == clean(name))
+    return conn.execute(query.with_for_update() if lock else query).first()
 
 
 def add(conn: Connection, row: dict[str, Any]) -> None:
@@ -63,7 +65,7 @@ def view(conn: Connection, name: str) -> User | None:
 
 
 def _views() -> Any:
-    mine = (secrets.c.person == people.c.name) & (secrets.c.kind != "invitation")
+    mine = (secrets.c.person == people.c.name) & secrets.c.kind.in_(BEARERS)
     return select(
         people, select(func.max(secrets.c.seen)).where(mine).scalar_subquery().label("seen")
     )
@@ -77,6 +79,7 @@ def _view(row: Any) -> User:
         groups=row.groups,
         disabled=row.disabled,
         invited=not row.password,
+        second_factor=bool(row.totp),
         created=row.created,
         seen=row.seen,
     )

@@ -36,7 +36,8 @@ def _reset(conn: Connection, name: str, hashed: str, now: datetime) -> None:
     if row is None:
         raise NotFound(f"there is no user {name}")
     roles = sorted({*row.roles, "admin"})
-    directory.change(conn, name, password=hashed, must_change=True, disabled=False, roles=roles)
-    store.end_all(conn, name, "session", "invitation")
+    values = {"password": hashed, "must_change": True, "disabled": False, "roles": roles}
+    directory.change(conn, name, **values, totp="", totp_next="")
+    store.end_all(conn, name, "session", "invitation", "half", "recovery")
     chain.append(conn, CONSOLE, "admin.reset", now=now, detail=name)
     directory.touched(conn, [name], now)

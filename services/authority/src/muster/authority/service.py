@@ -5,6 +5,7 @@ commands, and writes all of that into an audit that cannot be changed unnoticed.
 """
 
 from muster.authority import chain, store
+from muster.authority.factors import FactorCalls
 from muster.authority.joining import Joining
 from muster.authority.roles import RoleCalls
 from muster.authority.signing import Signing
@@ -20,7 +21,7 @@ from muster.contracts.base import Nothing
 from muster.kit.bus import Caller, answers
 
 
-class Authority(UserCalls, RoleCalls, Signing, Joining):
+class Authority(UserCalls, RoleCalls, FactorCalls, Signing, Joining):
     """People, nodes, signatures, audit."""
 
     async def prepare(self) -> None:

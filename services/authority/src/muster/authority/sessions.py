@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from muster.authority import chain, directory, passwords, store
+from muster.authority import chain, codes, directory, passwords, store
 from muster.authority.part import SERVER, Part, Tools, address_of, digest, new_secret
 from muster.authority.slowing import Slowing
 from muster.contracts.authority import (
@@ -25,17 +25,19 @@ from muster.contracts.authority import (
     Ticket,
 )
 from muster.contracts.base import NOTHING, Nothing
-from muster.contracts.errors import Denied, Unauthenticated
+from muster.contracts.errors import Denied, SecondFactor, Unauthenticated
 from muster.contracts.names import new_id
 from muster.contracts.people import RightsChanged
 from muster.kit import policy
 from muster.kit.bus import Caller, answers
 from muster.kit.files import write_private
 from muster.kit.identity import tickets
+from muster.kit.identity.vault import Vault
 from muster.kit.text import clean
 
 ADMIN: Final = "admin"
-_BEARERS: Final = ("session", "token")
+_HALF: Final = timedelta(minutes=5)
+"""For which a login waits for its code."""
 _TOKEN_DAYS: Final = 3650
 _TOUCH: Final = timedelta(minutes=1)
 _WRONG: Final = "name or password is wrong"
@@ -47,38 +49,86 @@ class Sessions(Part):
     def __init__(self, tools: Tools) -> None:
         """Work with *tools*."""
         super().__init__(tools)
-        self._slowing = Slowing()
+        self.slowing = Slowing()
+        self.vault = Vault(tools.world.authority_key, "second factor")
 
     @answers(LOGIN)
     async def login(self, ask: Login, caller: Caller) -> Session:  # noqa: ARG002
         """Begin a session for a name and its password."""
         address = ask.origin.address
-        self._slowing.attempt(ask.name, address)
+        self.slowing.attempt(ask.name, address)
         row = await self.tools.db.read(lambda conn: directory.person(conn, ask.name))
         known = row.password if row and not row.disabled else ""
         genuine = await passwords.fits(ask.password, known or None)
         if row is None or not genuine:
             await self._note(ask.name, "login", "refused", address)
             raise Unauthenticated(_WRONG)
-        self._slowing.succeeded(ask.name, address)
 
-        def begin(conn: Connection) -> Session:
-            current = directory.person(conn, ask.name)
-            if current is None or current.disabled or current.password != row.password:
-                raise Unauthenticated(_WRONG)  # changed in the meantime
-            return self.begin(conn, ask.name, ask.origin)
+        def begin(conn: Connection) -> Session | None:
+            return self._begin_by(conn, ask, row.password)
 
-        return await self.tools.db.write(begin)
+        session = await self.tools.db.write(begin)
+        if session is None:
+            await self._note(ask.name, "login", "refused", address)
+            raise SecondFactor("that code is wrong, or was used")
+        if not session.needs_code:
+            self.slowing.succeeded(ask.name, address)
+        return session
 
-    def begin(self, conn: Connection, name: str, origin: Origin) -> Session:
+    def _begin_by(self, conn: Connection, ask: Login, password: str) -> Session | None:
+        """Begin a session, or half of one, if the password is still what was checked."""
+        current = directory.person(conn, ask.name)
+        if current is None or current.disabled or current.password != password:
+            raise Unauthenticated(_WRONG)
+        if not (current.totp and ask.code):
+            return self.begin_or_half(conn, current.name, ask.origin)
+        if self.shown(conn, current.name, ask.code, self.tools.now()):
+            return self.begin(conn, current.name, ask.origin, fresh=True)
+        return None
+
+    def begin_or_half(self, conn: Connection, name: str, origin: Origin) -> Session:
+        """Begin a session; for who has a second factor, only half of one, until its code comes."""
+        row = directory.person(conn, name)
+        if row is None or not row.totp:
+            return self.begin(conn, name, origin)
+        now, secret = self.tools.now(), new_secret("mhalf")
+        store.add_secret(conn, kept(secret, "half", name, now, now + _HALF, origin))
+        who = Person(name=name, second_factor=True)
+        return Session(secret=secret, person=who, expires=now + _HALF, needs_code=True)
+
+    def shown(self, conn: Connection, name: str, code: str, now: datetime) -> bool:
+        """Whether *code* is a genuine one that was not used before; from now on it is used."""
+        row = directory.person(conn, name, lock=True)
+        if row is None or not row.totp:
+            return False
+        bare = codes.bare(code)
+        step = codes.step_of(self.vault.unlock(row.totp), bare, now, row.totp_step)
+        if step is not None:
+            directory.change(conn, name, totp_step=step)
+            return True
+        spare = store.behind(conn, digest(f"{name}:{bare}"))
+        if spare is None or spare.kind != "recovery":
+            return False
+        store.end(conn, spare.id)
+        chain.append(conn, name, "factor.recovery", now=now, detail="a recovery code was used")
+        return True
+
+    @staticmethod
+    def without_factor(conn: Connection, name: str) -> None:
+        """Take a person's second factor, with its recovery codes."""
+        directory.change(conn, name, totp="", totp_next="")
+        store.end_all(conn, name, "recovery", "half")
+
+    def begin(self, conn: Connection, name: str, origin: Origin, *, fresh: bool = False) -> Session:
         """Begin a session for a person who has proven who they are."""
         now = self.tools.now()
         secret = new_secret("mses")
         expires = now + timedelta(days=self.tools.settings.session_days)
-        store.add_secret(conn, kept(secret, "session", name, now, expires, origin))
+        row = kept(secret, "session", name, now, expires, origin)
+        store.add_secret(conn, row | {"fresh": now if fresh else None})
         chain.append(conn, name, "login", now=now, address=origin.address)
-        row = store.behind(conn, digest(secret))
-        return Session(secret=secret, person=person_of(conn, row), expires=expires)
+        found = store.behind(conn, digest(secret))
+        return Session(secret=secret, person=person_of(conn, found), expires=expires)
 
     @answers(EXCHANGE)
     async def exchange(self, ask: Exchange, caller: Caller) -> Granted:  # noqa: ARG002
@@ -130,11 +180,11 @@ class Sessions(Part):
         if ticket is None:
             raise Denied("this is for people")
         name, now = ticket.person.name, self.tools.now()
-        self._slowing.attempt(name, "password")
+        self.slowing.attempt(name, "password")
         row = await self.tools.db.read(lambda conn: directory.person(conn, name))
         if not await passwords.fits(ask.old, row.password if row else None):
             raise Denied("the old password is wrong")
-        self._slowing.succeeded(name, "password")
+        self.slowing.succeeded(name, "password")
         if ask.old == ask.new:
             raise Denied("the new password must be another one")
         new = await passwords.hashed(ask.new)
@@ -205,7 +255,7 @@ class Sessions(Part):
 
     def over(self, row: Any, now: datetime) -> bool:
         """Whether a secret admits nobody any more, or never did."""
-        if row.kind not in _BEARERS or row.disabled or row.expires <= now:
+        if row.kind not in store.BEARERS or row.disabled or row.expires <= now:
             return True
         idle = timedelta(hours=self.tools.settings.idle_hours)
         return bool(row.kind == "session" and row.seen + idle <= now)
@@ -227,7 +277,13 @@ def person_of(conn: Connection, row: Any) -> Person:
     roles = directory.roles_of(conn, row)
     grants = policy.narrowed(directory.grants_of(conn, roles), row.scopes)
     permissions = policy.permissions(grants)
-    return Person(name=row.person, roles=roles, permissions=permissions, grants=grants)
+    return Person(
+        name=row.person,
+        roles=roles,
+        permissions=permissions,
+        grants=grants,
+        second_factor=bool(row.totp),
+    )
 
 
 def kept(

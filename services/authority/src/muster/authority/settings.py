@@ -20,6 +20,9 @@ class Settings(ServiceSettings):
         default=12, gt=0, description="hours without a request after which a session ends"
     )
     session_days: float = Field(default=30, gt=0, description="longest life of a session, in days")
+    fresh_minutes: float = Field(
+        default=10, gt=0, description="minutes for which a second factor counts as just shown"
+    )
     node_days: float = Field(default=30, gt=0, description="life of a node's credentials, in days")
 
     @property

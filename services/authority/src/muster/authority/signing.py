@@ -96,7 +96,7 @@ class Signing(Approving):
         grants = self.grants(conn, caller)
         if ask.verb == "cancel":  # ending needs less than beginning
             grants = [policy.unconditional(grant) for grant in grants]
-        request = policy.Request(ACTIONS[ask.verb], now, ask.run_as)
+        request = self.request(conn, caller, ACTIONS[ask.verb], ask.run_as)
         if facts is None and policy.depends(grants, request):
             return _Decision(undecided=True)
         nodes = [(facts or {}).get(node) or Facts(node, node) for node in ask.nodes]

@@ -11,6 +11,8 @@ from muster.authority.tables import join_tokens, nodes, people, secrets, state
 from muster.contracts.authority import JoinToken
 
 _TOKENS = 500
+BEARERS = ("session", "token")
+"""Kinds of secrets that one comes in with."""
 
 
 def begin(conn: Connection) -> None:
@@ -43,13 +45,19 @@ def by_id(conn: Connection, secret: str) -> Any | None:
 
 
 def _with_person() -> Any:
-    person = (people.c.roles, people.c.groups, people.c.must_change, people.c.disabled)
+    person = (
+        people.c.roles,
+        people.c.groups,
+        people.c.must_change,
+        people.c.disabled,
+        people.c.totp,
+    )
     return select(secrets, *person).join(people, people.c.name == secrets.c.person)
 
 
 def credentials(conn: Connection, person: str, now: datetime) -> list[Any]:
     """Return the living sessions and tokens of a person, newest first."""
-    mine = (secrets.c.person == person) & (secrets.c.kind != "invitation")
+    mine = (secrets.c.person == person) & secrets.c.kind.in_(BEARERS)
     query = select(secrets).where(mine, secrets.c.expires > now).order_by(secrets.c.id.desc())
     return list(conn.execute(query))
 
@@ -57,6 +65,11 @@ def credentials(conn: Connection, person: str, now: datetime) -> list[Any]:
 def touch(conn: Connection, secret: str, now: datetime) -> None:
     """Note that a session is in use."""
     conn.execute(update(secrets).where(secrets.c.id == secret).values(seen=now))
+
+
+def freshen(conn: Connection, secret: str, now: datetime) -> None:
+    """Note that the second factor was shown in a session."""
+    conn.execute(update(secrets).where(secrets.c.id == secret).values(fresh=now))
 
 
 def end(conn: Connection, secret: str) -> None:

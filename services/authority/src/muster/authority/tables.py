@@ -32,6 +32,9 @@ people: Final = Table(
     Column("groups", JSON, nullable=False, server_default="[]"),
     Column("must_change", Boolean, nullable=False),
     Column("disabled", Boolean, nullable=False, server_default=false()),
+    Column("totp", Text, nullable=False, server_default=""),  # encrypted; empty: none
+    Column("totp_next", Text, nullable=False, server_default=""),  # not confirmed yet
+    Column("totp_step", BigInteger, nullable=False, server_default="0"),  # of the last code
     Column("created", UtcTime, nullable=False),
 )
 
@@ -61,11 +64,11 @@ rights: Final = Table(
 )
 
 secrets: Final = Table(
-    "secrets",  # sessions, API tokens, invitations: what stands behind a bearer's secret
+    "secrets",  # sessions, API tokens, invitations, recovery codes: what a secret stands for
     metadata,
     Column("id", String(26), primary_key=True),
     Column("hash", String(64), nullable=False, unique=True),  # SHA-256 of the secret
-    Column("kind", String(16), nullable=False),  # session, token or invitation
+    Column("kind", String(16), nullable=False),  # or half: a login that still lacks its code
     Column("name", String(200), nullable=False, server_default=""),
     Column("scopes", JSON, nullable=False, server_default='["*"]'),
     Column("person", ForeignKey("people.name", ondelete="CASCADE"), nullable=False),
@@ -74,6 +77,7 @@ secrets: Final = Table(
     Column("seen", UtcTime, nullable=False),
     Column("address", String(200), nullable=False),
     Column("agent", String(200), nullable=False),
+    Column("fresh", UtcTime),  # when the second factor was last shown in this session
 )
 
 join_tokens: Final = Table(

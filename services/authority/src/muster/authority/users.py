@@ -93,7 +93,9 @@ class UserCalls(Deciding):
         def reset(conn: Connection) -> tuple[Invitation, RightsChanged]:
             self._may_touch(conn, caller, ask.name)
             directory.change(conn, ask.name, password="", must_change=False)
-            store.end_all(conn, ask.name, "session", "token", "invitation")
+            store.end_all(conn, ask.name, "session", "token", "invitation", "half")
+            if ask.factor:
+                self.without_factor(conn, ask.name)
             self._keep_an_administrator(conn)
             chain.append(
                 conn, caller.name, "user.reset", now=now, detail=ask.name,
@@ -124,7 +126,7 @@ class UserCalls(Deciding):
             store.end_all(conn, row.person, "invitation")
             directory.change(conn, row.person, password=password)
             chain.append(conn, row.person, "user.accept", now=now, address=ask.origin.address)
-            return self.begin(conn, row.person, ask.origin)
+            return self.begin_or_half(conn, row.person, ask.origin)
 
         return await self.tools.db.write(admit)
 
@@ -212,7 +214,7 @@ class UserCalls(Deciding):
 
         def end(conn: Connection) -> RightsChanged:
             row = store.by_id(conn, ask.id)
-            if row is None or row.kind == "invitation":
+            if row is None or row.kind not in store.BEARERS:
                 raise NotFound("there is no such session or token")
             if row.person != caller.name:
                 self.held(conn, caller, "user.write")

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from muster.gateway import __version__, openapi, pages, problems, proxy
+from muster.gateway import __version__, factor_pages, openapi, pages, problems, proxy
 from muster.gateway.cookies import Cookies
 from muster.gateway.edge import Edge
 from muster.gateway.gate import Gate
@@ -64,7 +64,7 @@ def create_app(bus: Bus, settings: Settings, dashboard: Upstream | None = None) 
     )
     for part in (session, me, users, roles, nodes, runs, approvals, joining, audit, events):
         app.include_router(part.router, prefix=API)
-    for part in (health, pages, proxy):
+    for part in (health, pages, factor_pages, proxy):
         app.include_router(part.router)
     problems.install(app)
     openapi.install(app)

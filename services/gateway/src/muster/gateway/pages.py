@@ -19,6 +19,7 @@ from muster.contracts.authority import (
     ChangePassword,
     Exchange,
     Login,
+    Session,
 )
 from muster.contracts.errors import (
     Denied,
@@ -26,10 +27,12 @@ from muster.contracts.errors import (
     MusterError,
     NoAnswer,
     NotFound,
+    SecondFactor,
     TooMany,
     Unauthenticated,
     Unavailable,
 )
+from muster.contracts.factors import SECOND_STEP, SecondStep
 from muster.contracts.people import ACCEPT, Accept
 from muster.gateway.gate import Gate, Here
 from muster.gateway.languages import LANGUAGES, language_of, load_texts
@@ -106,7 +109,7 @@ async def home(request: Request, gate: Here) -> Response:
     """Lead to the dashboard, or show what there is."""
     if gate.dashboard is not None:
         return RedirectResponse("/dashboard/", 303)
-    visitor = await _signed_in(request, gate)
+    visitor = await signed_in(request, gate)
     if visitor is None:
         return RedirectResponse("/login", 303)
     return _pages(request).render(request, "home.html", name=visitor.person.name)
@@ -124,7 +127,7 @@ async def static(request: Request, name: str) -> Response:
 @router.post("/language")
 async def language(request: Request, gate: Here) -> Response:
     """Remember the language that a person has chosen."""
-    form = await _form(request)
+    form = await form_of(request)
     response = RedirectResponse(local_path(form.get("next", "/")), 303)
     if form.get("to", "") in LANGUAGES:
         gate.cookies.speak(response, form["to"])
@@ -134,7 +137,7 @@ async def language(request: Request, gate: Here) -> Response:
 @router.get("/login")
 async def login_page(request: Request, gate: Here, next: str = "/") -> Response:  # noqa: A002
     """Ask for name and password."""
-    if await _signed_in(request, gate) is not None:
+    if await signed_in(request, gate) is not None:
         return RedirectResponse(local_path(next), 303)
     return _login_form(request, gate, {"next": next})
 
@@ -142,7 +145,7 @@ async def login_page(request: Request, gate: Here, next: str = "/") -> Response:
 @router.post("/login")
 async def login(request: Request, gate: Here) -> Response:
     """Begin a session."""
-    form = await _form(request)
+    form = await form_of(request)
     try:
         gate.cookies.check(request, form.get("csrf", ""))
         gate.logins.admit(address_of(request))
@@ -153,8 +156,37 @@ async def login(request: Request, gate: Here) -> Response:
         )
         session = await gate.bus.ask(LOGIN, ask, timeout=15)
     except MusterError as error:
-        fault = _fault(request, error, wrong="login.wrong")
+        fault = fault_of(request, error, wrong="login.wrong")
         return _login_form(request, gate, form, fault, error.status)
+    return _enter(request, gate, session, form)
+
+
+@router.post("/login/code")
+async def second_step(request: Request, gate: Here) -> Response:
+    """Take the code that a login still lacks."""
+    form = await form_of(request)
+    try:
+        gate.cookies.check(request, form.get("csrf", ""))
+        gate.logins.admit(address_of(request))
+        ask = SecondStep(
+            secret=form.get("half", "")[:200],
+            code=form.get("code", "")[:64] or " ",
+            origin=origin_of(request),
+        )
+        session = await gate.bus.ask(SECOND_STEP, ask, timeout=15)
+    except SecondFactor as error:
+        fault = fault_of(request, error, wrong="code.wrong")
+        return _code_form(request, gate, form, fault, error.status)
+    except MusterError as error:
+        fault = fault_of(request, error, wrong="code.late")
+        return _login_form(request, gate, form, fault, error.status)
+    return _enter(request, gate, session, form)
+
+
+def _enter(request: Request, gate: Gate, session: Session, form: Mapping[str, str]) -> Response:
+    """Let somebody in who has proven who they are, or ask for the code that is still needed."""
+    if session.needs_code:
+        return _code_form(request, gate, {**form, "half": session.secret})
     target = local_path(form.get("next", "/"))
     response = RedirectResponse("/password" if session.person.must_change_password else target, 303)
     gate.cookies.give(response, session)
@@ -164,7 +196,7 @@ async def login(request: Request, gate: Here) -> Response:
 @router.get("/password")
 async def password_page(request: Request, gate: Here) -> Response:
     """Ask for a new password."""
-    visitor = await _signed_in(request, gate)
+    visitor = await signed_in(request, gate)
     if visitor is None:
         return RedirectResponse("/login?next=/password", 303)
     return _password_form(request, gate, visitor)
@@ -173,10 +205,10 @@ async def password_page(request: Request, gate: Here) -> Response:
 @router.post("/password")
 async def password(request: Request, gate: Here) -> Response:
     """Change the password."""
-    visitor = await _signed_in(request, gate)
+    visitor = await signed_in(request, gate)
     if visitor is None:
         return RedirectResponse("/login?next=/password", 303)
-    form = await _form(request)
+    form = await form_of(request)
     try:
         gate.cookies.check(request, form.get("csrf", ""))
         if (key := _rule_broken(form)) is not None:
@@ -185,7 +217,7 @@ async def password(request: Request, gate: Here) -> Response:
         ask = ChangePassword(old=form["old"], new=form["new"])
         await visitor.ask(CHANGE_PASSWORD, ask, timeout=15)
     except MusterError as error:
-        fault = _fault(request, error, wrong="password.wrong")
+        fault = fault_of(request, error, wrong="password.wrong")
         return _password_form(request, gate, visitor, fault, error.status)
     gate.people.forget_person(visitor.person.name)
     return RedirectResponse("/", 303)
@@ -200,7 +232,7 @@ async def invitation_page(request: Request, gate: Here, code: str = "") -> Respo
 @router.post("/invitation")
 async def invitation(request: Request, gate: Here) -> Response:
     """Accept an invitation: keep the password, begin a session."""
-    form = await _form(request)
+    form = await form_of(request)
     code = form.get("code", "")
     try:
         gate.cookies.check(request, form.get("csrf", ""))
@@ -210,17 +242,15 @@ async def invitation(request: Request, gate: Here) -> Response:
         ask = Accept(secret=code[:200], password=form["new"], origin=origin_of(request))
         session = await gate.bus.ask(ACCEPT, ask, timeout=15)
     except MusterError as error:
-        fault = _fault(request, error, wrong="invitation.wrong")
+        fault = fault_of(request, error, wrong="invitation.wrong")
         return _invitation_form(request, gate, code, fault, error.status)
-    response = RedirectResponse("/", 303)
-    gate.cookies.give(response, session)
-    return response
+    return _enter(request, gate, session, {})
 
 
 @router.get("/logout")
 async def logout_page(request: Request, gate: Here) -> Response:
     """Ask whether to sign out: a link must not do it by itself."""
-    visitor = await _signed_in(request, gate)
+    visitor = await signed_in(request, gate)
     if visitor is None:
         return RedirectResponse("/login", 303)
     return _logout_form(request, gate, visitor)
@@ -229,14 +259,14 @@ async def logout_page(request: Request, gate: Here) -> Response:
 @router.post("/logout")
 async def logout(request: Request, gate: Here) -> Response:
     """End the session."""
-    form = await _form(request)
-    visitor = await _signed_in(request, gate)
+    form = await form_of(request)
+    visitor = await signed_in(request, gate)
     response = RedirectResponse("/login", 303)
     if visitor is not None:
         try:
             gate.cookies.check(request, form.get("csrf", ""))
         except Denied as error:
-            return _logout_form(request, gate, visitor, _fault(request, error, wrong=""), 403)
+            return _logout_form(request, gate, visitor, fault_of(request, error, wrong=""), 403)
         await end_session(gate, visitor)
     gate.cookies.take(response)
     return response
@@ -256,7 +286,8 @@ async def end_session(gate: Gate, visitor: Visitor) -> None:
     gate.hub.cut(visitor.secret)
 
 
-async def _signed_in(request: Request, gate: Gate) -> Visitor | None:
+async def signed_in(request: Request, gate: Gate) -> Visitor | None:
+    """Return who has a session in this browser."""
     if not gate.cookies.secret(request):
         return None
     try:
@@ -265,7 +296,8 @@ async def _signed_in(request: Request, gate: Gate) -> Visitor | None:
         return None
 
 
-async def _form(request: Request) -> dict[str, str]:
+async def form_of(request: Request) -> dict[str, str]:
+    """Return the fields of a form."""
     async with request.form(max_files=0, max_fields=20) as form:
         return {key: value for key, value in form.items() if not isinstance(value, UploadFile)}
 
@@ -275,7 +307,15 @@ def _login_form(
 ) -> Response:
     target = local_path(form.get("next", "/"))
     name = form.get("name", "")[:200]
-    return _with_token(request, gate, "login.html", status, fault=fault, next=target, name=name)
+    return with_token(request, gate, "login.html", status, fault=fault, next=target, name=name)
+
+
+def _code_form(
+    request: Request, gate: Gate, form: Mapping[str, str], fault: str = "", status: int = 200
+) -> Response:
+    target = local_path(form.get("next", "/"))
+    half = form.get("half", "")[:200]
+    return with_token(request, gate, "code.html", status, fault=fault, next=target, half=half)
 
 
 def _password_form(
@@ -284,25 +324,23 @@ def _password_form(
     person = visitor.person
     values = {"fault": fault, "name": person.name, "must": person.must_change_password}
     target = local_path(request.query_params.get("next", "/"))
-    return _with_token(request, gate, "password.html", status, next=target, **values)
+    return with_token(request, gate, "password.html", status, next=target, **values)
 
 
 def _invitation_form(
     request: Request, gate: Gate, code: str, fault: str = "", status: int = 200
 ) -> Response:
-    return _with_token(request, gate, "invitation.html", status, fault=fault, code=code[:200])
+    return with_token(request, gate, "invitation.html", status, fault=fault, code=code[:200])
 
 
 def _logout_form(
     request: Request, gate: Gate, visitor: Visitor, fault: str = "", status: int = 200
 ) -> Response:
     name = visitor.person.name
-    return _with_token(request, gate, "logout.html", status, fault=fault, name=name)
+    return with_token(request, gate, "logout.html", status, fault=fault, name=name)
 
 
-def _with_token(
-    request: Request, gate: Gate, template: str, status: int, **values: Any
-) -> Response:
+def with_token(request: Request, gate: Gate, template: str, status: int, **values: Any) -> Response:
     """Render a form; its token and the browser's cookie belong together."""
     carrier = Response()
     token = gate.cookies.form_token(request, carrier)
@@ -323,7 +361,7 @@ def _rule_broken(form: Mapping[str, str]) -> str | None:
     return "password.same" if old == new else None
 
 
-def _fault(request: Request, error: MusterError, *, wrong: str) -> str:
+def fault_of(request: Request, error: MusterError, *, wrong: str) -> str:
     """Say in the person's language why a form was refused."""
     text = partial(_pages(request).text, request)
     if isinstance(error, Unauthenticated | NotFound | Expired):

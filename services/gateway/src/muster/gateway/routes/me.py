@@ -1,4 +1,4 @@
-"""What is mine: sessions, API tokens, what I may do, and the invitation that I came by."""
+"""What is mine: sessions, API tokens, second factor, rights, and the invitation that I came by."""
 
 from typing import Annotated
 
@@ -7,6 +7,18 @@ from pydantic import Field
 
 from muster.contracts.authority import Person
 from muster.contracts.base import Message
+from muster.contracts.errors import SecondFactor
+from muster.contracts.factors import (
+    CONFIRM_FACTOR,
+    DROP_FACTOR,
+    RENEW_RECOVERY,
+    SHOW_FACTOR,
+    START_FACTOR,
+    ConfirmFactor,
+    DropFactor,
+    ShowFactor,
+    StartFactor,
+)
 from muster.contracts.names import Id
 from muster.contracts.people import (
     ACCEPT,
@@ -88,5 +100,55 @@ async def accept(body: Acceptance, request: Request, response: Response, gate: H
     gate.logins.admit(address_of(request))
     ask = Accept(secret=body.secret, password=body.password, origin=origin_of(request))
     session = await gate.bus.ask(ACCEPT, ask, timeout=15)
+    if session.needs_code:
+        raise SecondFactor("the password is kept; log in with it and a code of your second factor")
     gate.cookies.give(response, session)
     return session.person
+
+
+@router.post("/me/factor", summary="Set up a second factor", **relayed(START_FACTOR, "startFactor"))
+async def start_factor(body: StartFactor, me: Me) -> Response:
+    """Answer what an authenticator app needs; it holds as soon as its first code is shown."""
+    return await me.relay(START_FACTOR, body, timeout=15)
+
+
+@router.post(
+    "/me/factor/confirm",
+    summary="Confirm a second factor",
+    **relayed(CONFIRM_FACTOR, "confirmFactor"),
+)
+async def confirm_factor(body: ConfirmFactor, me: Me) -> Response:
+    """Answer recovery codes; other sessions end."""
+    return await me.relay(CONFIRM_FACTOR, body)
+
+
+@router.post(
+    "/me/factor/show",
+    summary="Show the second factor",
+    status_code=204,
+    **declared(SHOW_FACTOR, "showFactor"),
+)
+async def show_factor(body: ShowFactor, me: Me) -> None:
+    """Let this session do, for some minutes, what needs a fresh second factor."""
+    await me.ask(SHOW_FACTOR, body)
+
+
+@router.post(
+    "/me/factor/recovery",
+    summary="Make new recovery codes",
+    **relayed(RENEW_RECOVERY, "renewRecovery"),
+)
+async def renew_recovery(body: ShowFactor, me: Me) -> Response:
+    """Answer new recovery codes; the old ones are worthless."""
+    return await me.relay(RENEW_RECOVERY, body)
+
+
+@router.post(
+    "/me/factor/drop",
+    summary="Do without a second factor",
+    status_code=204,
+    **declared(DROP_FACTOR, "dropFactor"),
+)
+async def drop_factor(body: DropFactor, me: Me) -> None:
+    """It takes the password and a code."""
+    await me.ask(DROP_FACTOR, body, timeout=15)

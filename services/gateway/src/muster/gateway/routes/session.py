@@ -6,6 +6,7 @@ from fastapi import APIRouter, Body, Request, Response
 
 from muster.contracts.authority import CHANGE_PASSWORD, LOGIN, ChangePassword, Login, Person
 from muster.contracts.base import Message
+from muster.contracts.errors import SecondFactor
 from muster.contracts.names import Password, ShortText
 from muster.gateway.gate import Here, Me, gate_of
 from muster.gateway.openapi import PUBLIC, SELF, declared
@@ -20,6 +21,8 @@ class NameAndPassword(Message):
 
     name: ShortText
     password: Password
+    code: ShortText = ""
+    """Of the second factor, if there is one."""
 
 
 _EXAMPLE = {"admin": {"value": {"name": "admin", "password": "correct horse battery"}}}
@@ -34,8 +37,10 @@ async def login(
 ) -> Person:
     """Answer who has logged in, with the session's cookies."""
     gate.logins.admit(address_of(request))
-    ask = Login(name=body.name, password=body.password, origin=origin_of(request))
+    ask = Login(**body.model_dump(), origin=origin_of(request))
     session = await gate.bus.ask(LOGIN, ask, timeout=15)
+    if session.needs_code:
+        raise SecondFactor("a code of your second factor is needed as well")
     gate.cookies.give(response, session)
     return session.person
 

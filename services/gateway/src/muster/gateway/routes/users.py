@@ -43,6 +43,8 @@ class Reset(Message):
     """How long the link is good for."""
 
     ttl: Seconds = 86400.0
+    factor: bool = False
+    """Take the second factor as well."""
 
 
 @router.get("/users", summary="List users", **relayed(LIST_USERS, "listUsers"))
