@@ -84,7 +84,7 @@ class Stage:
             authority = Authority(tools)
             await authority.prepare()
             await enter(relaying(db, bus))
-            await enter(running(authority.push_forever(), "pushing"))
+            await enter(running(authority.forever(), "authority"))
             await enter(bus.serving(authority, name="authority", version="0.0.1"))
             yield authority
 

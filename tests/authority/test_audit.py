@@ -1,18 +1,29 @@
 """The audit: complete, in order, and whoever changes it is found out; on both databases."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
+import nats.errors
 import pytest
 import sqlalchemy as sa
 
 from muster.authority import chain, store
-from muster.authority.tables import audit, metadata
-from muster.contracts.authority import VERIFY_AUDIT, AuditVerdict, ListAudit
+from muster.authority.tables import audit, metadata, state
+from muster.contracts.authority import (
+    LIST_AUDIT,
+    VERIFY_AUDIT,
+    AuditHead,
+    AuditRecord,
+    AuditVerdict,
+    ListAudit,
+)
 from muster.contracts.base import NOTHING
+from muster.contracts.errors import Denied
 from muster.contracts.names import new_id, new_node_id
 from muster.kit.identity.nkeys import Key
+from muster.kit.linking import GENESIS, link
 from muster.kit.migrating import drift
-from muster.kit.sql import Database
+from muster.kit.sql import Database, open_database
 from tests.authority.conftest import Stage
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -156,3 +167,91 @@ async def test_the_service_verifies_its_own_audit(stage: Stage) -> None:
     )
     assert found.broken_at is None
     assert found.records >= 2
+
+
+async def test_records_are_found_by_what_is_in_them(db: Database) -> None:
+    """By a part of any field, the result, the node, and the time; and in either order."""
+    await write(db, 30)
+
+    async def found(**wanted: object) -> list[int]:
+        page = await db.read(lambda conn: chain.page(conn, ListAudit(**wanted)))
+        return [one.seq for one in page.items]
+
+    assert await found(text="DÉTAIL 7 ", limit=5) in ([8], [])  # SQLite folds ASCII alone
+    assert await found(text="tail 7 ") == [8]
+    assert await found(who="person 1", limit=2) == [29, 26]
+    assert await found(after=27) == [28, 29, 30]
+    assert await found(after=0, limit=3) == [1, 2, 3]
+    assert await found(result="denied") == []
+    assert await found(since=NOW + timedelta(seconds=28)) == [30, 29]
+    assert await found(until=NOW + timedelta(seconds=2)) == [2, 1]
+    node = (await db.read(lambda conn: chain.page(conn, ListAudit(limit=1)))).items[0].nodes[0]
+    assert await found(node=node) == [30]
+    assert await found(text="%") == []
+
+
+async def test_a_new_chain_contradicts_the_published_heads(stage: Stage) -> None:
+    """Who can write the database and knows the format is found out all the same."""
+    for _ in range(3):
+        await stage.token()
+    async with open_database(stage.database, migrations="muster.authority") as db:
+        heads = (stage.broker.data_dir / "audit-heads.jsonl").read_text().splitlines()
+        assert heads
+        verdict = await stage.client.ask(VERIFY_AUDIT, NOTHING, ticket=stage.broker.ticket())
+        assert (verdict.broken_at, verdict.complaint) == (None, "")
+        assert verdict.heads == 2 * len(heads)  # in the file and in the stream
+        assert verdict.signed
+
+        def anew(conn: sa.Connection) -> None:
+            rows = conn.execute(sa.select(audit).order_by(audit.c.seq)).all()
+            previous = GENESIS
+            for row in rows:
+                values = row._asdict() | {"detail": "nothing happened"}
+                previous = link(previous, values)
+                changed = {"detail": values["detail"], "hash": previous}
+                conn.execute(sa.update(audit).where(audit.c.seq == row.seq).values(**changed))
+            conn.execute(sa.update(state).values(hash=previous))
+
+        await db.write(anew)
+    verdict = await stage.client.ask(VERIFY_AUDIT, NOTHING, ticket=stage.broker.ticket())
+    assert verdict.broken_at is None
+    assert "the chain was written anew" in verdict.complaint
+
+
+async def test_a_head_that_nobody_signed_is_told(stage: Stage) -> None:
+    """Neither a foreign line in the file nor a cut one goes unseen, or does harm."""
+    await stage.token()
+    path = stage.broker.data_dir / "audit-heads.jsonl"
+    line = path.read_text().splitlines()[0]
+    path.write_text(line + "\n" + line[:40] + "\n")
+    verdict = await stage.client.ask(VERIFY_AUDIT, NOTHING, ticket=stage.broker.ticket())
+    assert verdict.complaint == ""
+    forged = AuditHead.model_validate_json(line).model_copy(update={"hash": "0" * 64})
+    path.write_text(forged.model_dump_json() + "\n")
+    verdict = await stage.client.ask(VERIFY_AUDIT, NOTHING, ticket=stage.broker.ticket())
+    assert "not been signed by this server" in verdict.complaint
+
+
+async def test_published_heads_cannot_be_taken_back(stage: Stage) -> None:
+    """The stream denies it, to the authority too, which has no right to ask for it anyway."""
+    async with stage.broker.connect("authority") as bus:
+        info = await bus.client.jetstream(timeout=5).stream_info("AUDIT")
+        assert (info.config.deny_delete, info.config.deny_purge) == (True, True)
+        for question in ("PURGE", "DELETE", "MSG.DELETE"):
+            with pytest.raises(nats.errors.Error):
+                await bus.client.request(f"$JS.API.STREAM.{question}.AUDIT", b"{}", timeout=0.5)
+
+
+async def test_every_refusal_is_on_record(stage: Stage) -> None:
+    """Also of other services; who is refused all the time does not fill the disk."""
+    session = await stage.user("li", "viewer")
+    for _ in range(50):
+        with pytest.raises(Denied):
+            await stage.ask(LIST_AUDIT, ListAudit(), session)
+    records: list[AuditRecord] = []
+    async with asyncio.timeout(10):
+        while not records:
+            records = await stage.audit(who="li", result="denied")
+    assert (records[0].action, records[0].address) == ("audit.read", "192.0.2.7")
+    assert records[0].detail == "authority: li may not audit.read"
+    assert len(records) <= 40

@@ -18,7 +18,7 @@ ANSWERING = [name for name in SERVICES if name != "gateway"]
 CALLS = constants(Call)
 EVENTS = constants(Event)
 OTHER_NEEDS = {NODE, SERVICE, "self"}
-TELLING = {"tell", "put"}
+TELLING = {"tell", "put", "keep"}
 
 
 def _answered(service: str) -> list[Call[Any, Any]]:
@@ -49,8 +49,10 @@ def test_subjects_have_their_form() -> None:
         assert re.fullmatch(r"muster\.svc\.[a-z]+\.[a-z_]+", call.subject)
         assert call.service in SERVICES
     for event in EVENTS.values():
-        assert re.fullmatch(r"muster\.(hb|(fact|live)\.[a-z]+)(\.([a-z_]+|\{\d\}))+", event.subject)
-        assert event.durable == event.subject.startswith("muster.fact.")
+        assert re.fullmatch(
+            r"muster\.(hb|(fact|live|audit)\.[a-z]+)(\.([a-z_]+|\{\d\}))+", event.subject
+        )
+        assert event.durable == event.subject.startswith(("muster.fact.", "muster.audit."))
     subjects = [call.subject for call in CALLS.values()]
     subjects += [event.subject for event in EVENTS.values()]
     assert len(set(subjects)) == len(subjects)

@@ -73,8 +73,18 @@ def one_option(command: Decorated) -> Decorated:
     )(command)
 
 
-def emit(form: str, rows: Sequence[Row], columns: Sequence[Column], name: str = "id") -> None:
-    """Write *rows* to stdout; *name* is the field that ``-o name`` prints."""
+def emit(
+    form: str,
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    name: str = "id",
+    *,
+    head: bool = True,
+) -> None:
+    """Write *rows* to stdout; *name* is the field that ``-o name`` prints.
+
+    Without *head* a CSV goes on where another one has ended.
+    """
     match form:
         case "json":
             click.echo(to_json(list(rows), indent=2))
@@ -82,7 +92,7 @@ def emit(form: str, rows: Sequence[Row], columns: Sequence[Column], name: str = 
             for row in rows:
                 click.echo(to_json(row))
         case "csv":
-            _csv(rows, columns)
+            _csv(rows, columns, head=head)
         case "name":
             for row in rows:
                 click.echo(clean(str(row[name])))
@@ -108,11 +118,12 @@ def facts(pairs: Iterable[tuple[str, object]], *, err: bool = False) -> None:
         click.echo(f"{head}{' ' * (room - width(head))}{text}", err=err)
 
 
-def _csv(rows: Iterable[Row], columns: Sequence[Column]) -> None:
+def _csv(rows: Iterable[Row], columns: Sequence[Column], *, head: bool) -> None:
     import csv  # noqa: PLC0415  # start-up time
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow([column.name for column in columns])
+    if head:
+        writer.writerow([column.name for column in columns])
     for row in rows:
         values = (column.plain(row) for column in columns)
         writer.writerow(["" if value is None else csv_cell(str(value)) for value in values])

@@ -37,9 +37,19 @@ def _days(text: str) -> list[str]:
 
 def show(window: dict[str, Any]) -> str:
     """Return what `parse` reads."""
-    days = ",".join(window["days"])
-    every = "" if len(window["days"]) == len(DAYS) else f"{days} "
+    every = "" if len(window["days"]) == len(DAYS) else f"{_folded(window['days'])} "
     return f"{every}{window['start'][:5]}-{window['end'][:5]} {window['zone']}"
+
+
+def _folded(days: list[str]) -> str:
+    """Return ``mon-fri,sun`` for a list of days."""
+    spans: list[list[str]] = []
+    for day in sorted(days, key=DAYS.index):
+        if spans and DAYS.index(spans[-1][-1]) == DAYS.index(day) - 1:
+            spans[-1].append(day)
+        else:
+            spans.append([day])
+    return ",".join(span[0] if len(span) == 1 else f"{span[0]}-{span[-1]}" for span in spans)
 
 
 class Window(click.ParamType[dict[str, Any]]):

@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from muster.contracts.base import NODE, SERVICE, Call, Message, Nothing
+from muster.contracts.base import NODE, SERVICE, Call, Event, Message, Nothing
 from muster.contracts.names import (
     Id,
     Label,
@@ -249,11 +249,20 @@ class AuditRecord(Message):
 
 
 class ListAudit(Message):
-    """A page of the audit, newest first."""
+    """A page of the audit, newest first; oldest first if `after` is given."""
 
     limit: Limit = 100
     before: int | None = None
     """Only records with a smaller `seq`."""
+    after: int | None = None
+    """Only records with a larger `seq`."""
+    text: ShortText = ""
+    """A part of who, action, result, detail, address, run or a node's id."""
+    result: ShortText = ""
+    node: ShortText = ""
+    """The id of a node."""
+    since: Time | None = None
+    until: Time | None = None
     who: ShortText = ""
     action: ShortText = ""
     """A prefix: ``run.`` finds every action on runs."""
@@ -273,6 +282,32 @@ class AuditVerdict(Message):
     head: str
     broken_at: int | None = None
     """The first `seq` that does not follow from the one before it."""
+    heads: int = 0
+    """Published heads that the chain was held against."""
+    signed: Time | None = None
+    """When the latest of them was published."""
+    complaint: ShortText = ""
+    """What contradicts them."""
+
+
+class AuditHead(Message):
+    """What the chain was at a time, signed by the authority."""
+
+    seq: int
+    hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    at: Time
+    signature: ShortText
+    """See `muster.kit.identity.seals`."""
+
+
+class Refusal(Message):
+    """A service tells that it has refused a question, for the audit."""
+
+    who: ShortText
+    action: ShortText
+    service: ShortText
+    detail: ShortText
+    address: ShortText = ""
 
 
 LOGIN: Final = Call("muster.svc.authority.login", Login, Session, SERVICE)
@@ -295,6 +330,8 @@ SIGN: Final = Call("muster.svc.authority.sign", Sign, Signed, "self")
 """Which permission is needed depends on the verb; the authority knows."""
 RECHECK: Final = Call("muster.svc.authority.recheck", Recheck, Rechecked, SERVICE, safe=True)
 FLOODS: Final = Call("muster.svc.authority.floods", Flood, Nothing, SERVICE)
+REFUSED: Final = Call("muster.svc.authority.refused", Refusal, Nothing, SERVICE)
+AUDIT_HEAD: Final = Event("muster.audit.authority.{0}", AuditHead, durable=True)
 LIST_AUDIT: Final = Call(
     "muster.svc.authority.audit", ListAudit, AuditPage, "audit.read", safe=True
 )

@@ -12,23 +12,27 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from muster.contracts.authority import FLOODS, Flood
-from muster.contracts.base import Answer, Ask, Call, Event, Fact
+from muster.contracts.authority import FLOODS, REFUSED, Flood, Refusal, Ticket
+from muster.contracts.base import Answer, Ask, Call, Event, Fact, Message, Nothing
 from muster.contracts.errors import Malformed, MusterError, NoAnswer, TooLarge, Unavailable
 from muster.kit import durable, serve, wire
 from muster.kit.client import SLOWEST, AnswerLostError, Credentials, open_client
-from muster.kit.flooding import Flooding
+from muster.kit.flooding import Flooding, Pace
 from muster.kit.rights import Rights
 from muster.kit.serve import Caller, answers
 
 __all__ = ["Bus", "Caller", "Raw", "answers", "connect"]
 
 log = logging.getLogger(__name__)
+
+_REFUSALS = 10
+"""Of one person and in a second, that are worth a record in the audit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +64,39 @@ class Bus:
         self.rights = Rights()
         self.flooding = Flooding(self._flooded)
         self._name = name
-        self._floods: set[asyncio.Task[None]] = set()
+        self._news: set[asyncio.Task[None]] = set()
+        self._refusals = Pace(_REFUSALS)
         self._keys = tuple(keys)
         self._awaiting_connection: list[Callable[[], Awaitable[None]]] = []
 
     def _flooded(self, node: str) -> None:
-        """Tell the authority, beside what is being done."""
-        told = self._tell_of_flood(node)
-        task = asyncio.create_task(told, name=f"{node} floods")  # noqa: TID251
-        self._floods.add(task)
-        task.add_done_callback(self._floods.discard)
+        self._tell_authority(FLOODS, Flood(node=node, service=self._name))
 
-    async def _tell_of_flood(self, node: str) -> None:
-        try:
-            await self.ask(FLOODS, Flood(node=node, service=self._name))
-        except MusterError as error:
-            log.warning("%s floods, and nobody shuts it out: %s", node, error)
+    def _refused(self, ticket: Ticket, call: Call[Any, Any], why: str) -> None:
+        """Have it written into the audit; who tries again and again is there often enough."""
+        who = ticket.person.name
+        if self._refusals.admits(who):
+            refusal = Refusal(
+                who=who,
+                action=call.needs,
+                service=self._name,
+                detail=why[:200],
+                address=ticket.origin.address,
+            )
+            self._tell_authority(REFUSED, refusal)
+
+    def _tell_authority(self, call: Call[Any, Nothing], told: Message) -> None:
+        """Tell the authority something, beside what is being done."""
+
+        async def tell() -> None:
+            try:
+                await self.ask(call, told)
+            except MusterError as error:
+                log.warning("the authority does not know of %s: %s", told, error)
+
+        task = asyncio.create_task(tell(), name=call.subject)  # noqa: TID251
+        self._news.add(task)
+        task.add_done_callback(self._news.discard)
 
     @property
     def connected(self) -> bool:
@@ -187,6 +208,15 @@ class Bus:
         """Publish into a stream; return once it is on the broker's disk (15 s of trying)."""
         await durable.publish(self.client, subject, body, msg_id)
 
+    async def keep(self, event: Event[Fact], fact: Fact, *tokens: str, msg_id: str) -> None:
+        """Publish a durable *event* into its stream; return once it is on the broker's disk."""
+        await self.publish(event.at(*tokens), wire.pack(fact), msg_id=msg_id)
+
+    def stored(self, event: Event[Any]) -> AsyncGenerator[bytes]:
+        """Yield everything that the stream of *event* holds, oldest first."""
+        stream = event.subject.split(".")[1].upper()
+        return durable.stored(self.client, stream, event.everything)
+
     async def refuse(self, message: Raw, error: MusterError) -> None:
         """Answer a raw request with an error."""
         if message.reply:
@@ -245,7 +275,13 @@ class Bus:
     ) -> AbstractAsyncContextManager[None]:
         """Answer every marked method of *service*; on the way out, finish what has begun."""
         crew = serve.Serving(
-            self.client, self._keys, self.rights, self.flooding, at_once=at_once, grace=grace
+            self.client,
+            self._keys,
+            self.rights,
+            self.flooding,
+            self._refused,
+            at_once=at_once,
+            grace=grace,
         )
         return crew.of(service, name, version)
 

@@ -6,7 +6,7 @@ with the same id until the broker has acknowledged it (NATS de-duplicates; consu
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -23,7 +23,7 @@ from nats.js.api import (
     StorageType,
     StreamConfig,
 )
-from nats.js.errors import BadRequestError
+from nats.js.errors import BadRequestError, NotFoundError
 from nats.js.errors import Error as JetStreamError
 
 from muster.contracts.base import Event, Fact
@@ -52,16 +52,26 @@ DEAD: Final = StreamConfig(
     discard=DiscardPolicy.OLD,
     max_bytes=64 * 1024 * 1024,
 )
+AUDIT: Final = StreamConfig(
+    name="AUDIT",
+    subjects=["muster.audit.>"],
+    retention=RetentionPolicy.LIMITS,
+    storage=StorageType.FILE,
+    discard=DiscardPolicy.NEW,
+    deny_delete=True,
+    deny_purge=True,
+    allow_direct=True,
+)
 
 ATTEMPTS: Final = 5
 _DELAYS: Final = (0.5, 2.0, 10.0, 30.0)
 _PUBLISH_FOR: Final = 15.0
 
 
-async def ensure_streams(client: Client) -> None:
-    """Create the streams, or bring them to what they should be; waits for JetStream."""
+async def ensure_streams(client: Client, streams: Sequence[StreamConfig] = (FACTS, DEAD)) -> None:
+    """Create *streams*, or bring them to what they should be; waits for JetStream."""
     js = client.jetstream(timeout=5)
-    for config in (FACTS, DEAD):
+    for config in streams:
         async with asyncio.timeout(60):
             while not await _ensured(js, config):
                 await asyncio.sleep(0.2)
@@ -94,6 +104,21 @@ async def publish(client: Client, subject: str, body: bytes, msg_id: str) -> Non
             delay = min(delay * 2, 2.0)
         else:
             return
+
+
+async def stored(client: Client, stream: str, subject: str) -> AsyncGenerator[bytes]:
+    """Yield what *stream* holds on *subject*, oldest first; raises `Unavailable`."""
+    js = client.jetstream(timeout=5)
+    seq = 1
+    while True:
+        try:
+            found = await js.get_msg(stream, seq=seq, subject=subject, next=True, direct=True)
+        except NotFoundError:
+            return
+        except (nats.errors.Error, JetStreamError) as error:
+            raise Unavailable(f"the stream {stream} cannot be read: {error}") from error
+        yield found.data or b""
+        seq = (found.seq or seq) + 1
 
 
 @asynccontextmanager

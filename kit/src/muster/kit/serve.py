@@ -87,21 +87,26 @@ def marked(service: type) -> Iterator[tuple[str, Call[Any, Any]]]:
 class Serving:
     """The answering side of one connection."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what a door needs
         self,
         client: Client,
         keys: Sequence[bytes],
         rights: Rights,
         flooding: Flooding,
+        refused: Callable[[Ticket, Call[Any, Any], str], None],
         *,
         at_once: int,
         grace: float,
     ) -> None:
-        """Answer over *client*; *keys* verify tickets, *rights* say which are too old."""
+        """Answer over *client*; *keys* verify tickets, *rights* say which are too old.
+
+        Tell *refused* whom the door did not open to.
+        """
         self._client = client
         self._keys = keys
         self._rights = rights
         self._flooding = flooding
+        self._refused = refused
         self._at_once = at_once
         self._crews: list[Crew] = []
         self._grace = grace
@@ -209,7 +214,9 @@ class Serving:
         if ticket.person.must_change_password and call is not CHANGE_PASSWORD:
             raise Denied("change your password first")
         if not policy.allows(ticket.person.permissions, call.needs):
-            raise Denied(f"{ticket.person.name} may not {call.needs}")
+            why = f"{ticket.person.name} may not {call.needs}"
+            self._refused(ticket, call, why)
+            raise Denied(why)
         return Caller(ticket=ticket, token=token)
 
     def _verify(self, token: str) -> Ticket:

@@ -88,6 +88,7 @@ _ASKS: Final[dict[str, tuple[Call[Any, Any], ...]]] = {
 INNER: Final = (
     approvals.RELEASE,
     authority.FLOODS,
+    authority.REFUSED,
     authority.SIGN,
     authority.RECHECK,
     nodes.NODE_FACTS,
@@ -96,6 +97,11 @@ INNER: Final = (
 """What only services ask; whoever takes the gateway over cannot even try."""
 
 _MORE_PUB: Final[dict[str, tuple[str, ...]]] = {
+    "authority": (
+        authority.AUDIT_HEAD.everything,
+        *(f"$JS.API.STREAM.{verb}.AUDIT" for verb in ("CREATE", "UPDATE", "INFO")),
+        "$JS.API.DIRECT.GET.AUDIT",
+    ),
     "scheduler": ("muster.cmd.*.*",),
     "gateway": ("$SRV.PING.*", "$SRV.INFO.*", "$SRV.STATS.*"),
 }
@@ -108,7 +114,7 @@ _MORE_SUB: Final[dict[str, tuple[str, ...]]] = {
 def _asks(name: str) -> list[str]:
     """Return the questions that a service may ask; the gateway asks all that people can."""
     if name != "gateway":
-        all_ask: tuple[Call[Any, Any], ...] = (RIGHTS_AFTER, authority.FLOODS)
+        all_ask: tuple[Call[Any, Any], ...] = (RIGHTS_AFTER, authority.FLOODS, authority.REFUSED)
         return [call.subject for call in (*all_ask, *_ASKS[name])]
     modules = (approvals, authority, factors, nodes, people, runs)
     calls = [found for one in modules for found in vars(one).values() if isinstance(found, Call)]

@@ -24,7 +24,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await authority.prepare()
         async with (
             relaying(root.db, root.bus),
-            running(authority.push_forever(), "pushing"),
+            running(authority.forever(), "authority"),
             root.bus.serving(authority, name="authority", version=__version__),
         ):
             root.ready()

@@ -1,23 +1,20 @@
 """The audit: append-only, each record bound to all before it by a hash.
 
-``hash = SHA-256(previous hash + canonical JSON of the record)``. An edit, a deletion or another
-order breaks the chain from that place on.
+An edit, a deletion or another order breaks the chain from that place on; see `muster.kit.linking`.
 """
 
-import hashlib
-import json
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Text, cast, insert, or_, select, update
 
 from muster.authority.tables import audit, state
 from muster.contracts.authority import AuditPage, AuditRecord, AuditVerdict, ListAudit
 from muster.kit import wire
+from muster.kit.linking import GENESIS, link
 from muster.kit.text import clean
 
-GENESIS: Final = "0" * 64
 _PAGE: Final = 1000
 _ROOM: Final = 800_000
 """Bytes of records in one answer."""
@@ -54,24 +51,10 @@ def append(  # noqa: PLR0913
     return int(row["seq"])
 
 
-def link(previous: str, row: dict[str, Any]) -> str:
-    """Return the hash of a record that follows *previous*."""
-    at: datetime = row["at"]
-    body = {**row, "at": at.astimezone(UTC).isoformat(timespec="microseconds")}
-    body.pop("hash", None)
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(f"{previous}{canonical}".encode()).hexdigest()
-
-
 def page(conn: Connection, ask: ListAudit) -> AuditPage:
     """Return a page of records, newest first; it ends early if they would not fit in a message."""
-    query = select(audit).order_by(audit.c.seq.desc()).limit(ask.limit + 1)
-    if ask.before is not None:
-        query = query.where(audit.c.seq < ask.before)
-    if ask.who:
-        query = query.where(audit.c.who == ask.who)
-    if ask.action:
-        query = query.where(audit.c.action.startswith(ask.action, autoescape=True))
+    order = audit.c.seq.desc() if ask.after is None else audit.c.seq
+    query = select(audit).where(*_wanted(ask)).order_by(order).limit(ask.limit + 1)
     items: list[AuditRecord] = []
     size = 0
     for row in conn.execute(query):
@@ -81,6 +64,48 @@ def page(conn: Connection, ask: ListAudit) -> AuditPage:
             return AuditPage(items=items, next=items[-1].seq)
         items.append(record)
     return AuditPage(items=items)
+
+
+def _wanted(ask: ListAudit) -> Iterator[ColumnElement[bool]]:
+    """Yield the condition for each thing that is asked for."""
+    nodes = cast(audit.c.nodes, Text)
+    if ask.before is not None:
+        yield audit.c.seq < ask.before
+    if ask.after is not None:
+        yield audit.c.seq > ask.after
+    if ask.since:
+        yield audit.c.at >= ask.since
+    if ask.until:
+        yield audit.c.at < ask.until
+    wished: list[tuple[str, Callable[[str], ColumnElement[bool]]]] = [
+        (ask.who, lambda text: audit.c.who == text),
+        (ask.result, lambda text: audit.c.result == text),
+        (ask.action, lambda text: audit.c.action.startswith(text, autoescape=True)),
+        (ask.node, lambda text: nodes.contains(text, autoescape=True)),
+        (ask.text, _anywhere),
+    ]
+    yield from (condition(clean(text)) for text, condition in wished if text)
+
+
+def _anywhere(text: str) -> ColumnElement[bool]:
+    """Match records that have *text* somewhere, in small letters or large."""
+    columns = (audit.c.who, audit.c.action, audit.c.result, audit.c.detail, audit.c.address)
+    places = [*columns, audit.c.run, cast(audit.c.nodes, Text)]
+    return or_(*(place.icontains(text, autoescape=True) for place in places))
+
+
+def head(conn: Connection) -> tuple[int, str]:
+    """Return the number and the hash of the last record."""
+    row = conn.execute(select(state.c.seq, state.c.hash)).one()
+    return int(row.seq), str(row.hash)
+
+
+def hash_of(conn: Connection, seq: int) -> str:
+    """Return the hash of a record; nothing if there is none."""
+    if seq == 0:
+        return GENESIS
+    found = conn.execute(select(audit.c.hash).where(audit.c.seq == seq)).scalar()
+    return str(found or "")
 
 
 def verify(conn: Connection) -> AuditVerdict:

@@ -4,30 +4,49 @@ It alone holds the keys: it logs people in, gives tickets, admits and revokes no
 commands, and writes all of that into an audit that cannot be changed unnoticed.
 """
 
+import asyncio
+
 from muster.authority import chain, store
 from muster.authority.factors import FactorCalls
+from muster.authority.heads import Heads
 from muster.authority.joining import Joining
+from muster.authority.part import Tools
 from muster.authority.roles import RoleCalls
 from muster.authority.signing import Signing
 from muster.authority.users import UserCalls
 from muster.contracts.authority import (
     LIST_AUDIT,
+    REFUSED,
     VERIFY_AUDIT,
     AuditPage,
     AuditVerdict,
     ListAudit,
+    Refusal,
 )
-from muster.contracts.base import Nothing
+from muster.contracts.base import NOTHING, Nothing
 from muster.kit.bus import Caller, answers
+from muster.kit.durable import AUDIT, ensure_streams
 
 
 class Authority(UserCalls, RoleCalls, FactorCalls, Signing, Joining):
     """People, nodes, signatures, audit."""
 
+    def __init__(self, tools: Tools) -> None:
+        """Work with *tools*."""
+        super().__init__(tools)
+        self.heads = Heads(tools)
+
     async def prepare(self) -> None:
         """Before the first question: the head of the audit, the first administrator."""
+        await ensure_streams(self.tools.bus.client, (AUDIT,))
         await self.tools.db.write(store.begin)
         await self.ensure_admin()
+
+    async def forever(self) -> None:
+        """Keep the broker in line with the revocations, and the world with the audit."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.push_forever())
+            group.create_task(self.heads.forever())
 
     @answers(LIST_AUDIT)
     async def audit(self, ask: ListAudit, caller: Caller) -> AuditPage:  # noqa: ARG002
@@ -36,5 +55,17 @@ class Authority(UserCalls, RoleCalls, FactorCalls, Signing, Joining):
 
     @answers(VERIFY_AUDIT)
     async def verify_audit(self, ask: Nothing, caller: Caller) -> AuditVerdict:  # noqa: ARG002
-        """Say whether the audit is whole."""
-        return await self.tools.db.read(chain.verify)
+        """Say whether the audit is whole, and the one that was signed."""
+        return await self.heads.verify()
+
+    @answers(REFUSED)
+    async def refused(self, ask: Refusal, caller: Caller) -> Nothing:  # noqa: ARG002
+        """Write down whom a service has refused."""
+        now = self.tools.now()
+        await self.tools.db.write(
+            lambda conn: chain.append(
+                conn, ask.who, ask.action, now=now, result="denied",
+                detail=f"{ask.service}: {ask.detail}", address=ask.address,
+            )
+        )  # fmt: skip
+        return NOTHING

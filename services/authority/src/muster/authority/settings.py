@@ -23,6 +23,9 @@ class Settings(ServiceSettings):
     fresh_minutes: float = Field(
         default=10, gt=0, description="minutes for which a second factor counts as just shown"
     )
+    head_minutes: float = Field(
+        default=60, gt=0, description="minutes between two published heads of the audit"
+    )
     node_days: float = Field(default=30, gt=0, description="life of a node's credentials, in days")
 
     @property

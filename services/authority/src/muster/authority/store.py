@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from muster.authority import chain
 from muster.authority.tables import join_tokens, nodes, people, secrets, state
 from muster.contracts.authority import JoinToken
+from muster.kit.linking import GENESIS
 
 _TOKENS = 500
 BEARERS = ("session", "token")
@@ -18,9 +18,7 @@ BEARERS = ("session", "token")
 def begin(conn: Connection) -> None:
     """Write the head of an empty audit, if there is none yet."""
     if conn.execute(select(state.c.id)).first() is None:
-        conn.execute(
-            insert(state), {"id": 1, "seq": 0, "hash": chain.GENESIS, "epoch": 1, "revision": 0}
-        )
+        conn.execute(insert(state), {"id": 1, "seq": 0, "hash": GENESIS, "epoch": 1, "revision": 0})
 
 
 def epoch(conn: Connection) -> int:
