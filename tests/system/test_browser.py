@@ -109,6 +109,7 @@ def test_who_has_logged_out_sees_nothing(browser: Browser, site: Server) -> None
     expect(page.get_by_text("Online").first).to_be_visible(timeout=SLOW)
     other.goto(f"{site.url}/logout")
     other.locator("button.main").click()
+    other.wait_for_url("**/login")
     page.goto(f"{site.url}/dashboard/")
     expect(page.locator("input[name=password]")).to_be_visible(timeout=SLOW)
     _login(page, site)

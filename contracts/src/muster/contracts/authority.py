@@ -6,7 +6,9 @@ from pydantic import Field
 
 from muster.contracts.base import NODE, SERVICE, Call, Event, Message, Nothing
 from muster.contracts.names import (
+    Count,
     Id,
+    Int,
     Label,
     Limit,
     LongText,
@@ -54,7 +56,7 @@ class Ticket(Message):
     origin: Origin = Origin()
     issued: Time
     expires: Time
-    revision: int = 0
+    revision: Int = 0
     """Of the rights; when they have changed since, the ticket is worthless."""
 
 
@@ -161,7 +163,7 @@ class Joined(Message):
     """The NATS user JWT; the seed never left the host."""
     authority_keys: list[str]
     """Public Ed25519 keys (raw, base64) whose commands the agent may obey."""
-    epoch: int
+    epoch: Int
     urls: list[str]
     """Where the broker listens."""
     ca: str = ""
@@ -177,7 +179,7 @@ class Renewed(Message):
 
     jwt: str
     authority_keys: list[str]
-    epoch: int
+    epoch: Int
 
 
 class RevokeNode(Message):
@@ -194,7 +196,7 @@ class Sign(Message):
     """``run``, ``cancel`` or ``read``."""
     run: Id
     nodes: Annotated[list[NodeId], Field(min_length=1, max_length=CHUNK)]
-    total: Annotated[int, Field(ge=0)] = 0
+    total: Count = 0
     """The nodes of the whole run, if they are asked for in parts."""
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """SHA-256 of the argument bytes that travel behind the envelope."""
@@ -235,7 +237,7 @@ class Flood(Message):
 class AuditRecord(Message):
     """One line of the audit."""
 
-    seq: int
+    seq: Int
     at: Time
     who: ShortText
     action: ShortText
@@ -252,9 +254,9 @@ class ListAudit(Message):
     """A page of the audit, newest first; oldest first if `after` is given."""
 
     limit: Limit = 100
-    before: int | None = None
+    before: Int | None = None
     """Only records with a smaller `seq`."""
-    after: int | None = None
+    after: Int | None = None
     """Only records with a larger `seq`."""
     text: ShortText = ""
     """A part of who, action, result, detail, address, run or a node's id."""
@@ -272,17 +274,17 @@ class AuditPage(Message):
     """Some audit records."""
 
     items: list[AuditRecord]
-    next: int | None = None
+    next: Int | None = None
 
 
 class AuditVerdict(Message):
     """Whether the chain is whole."""
 
-    records: int
+    records: Int
     head: str
-    broken_at: int | None = None
+    broken_at: Int | None = None
     """The first `seq` that does not follow from the one before it."""
-    heads: int = 0
+    heads: Int = 0
     """Published heads that the chain was held against."""
     signed: Time | None = None
     """When the latest of them was published."""
@@ -293,7 +295,7 @@ class AuditVerdict(Message):
 class AuditHead(Message):
     """What the chain was at a time, signed by the authority."""
 
-    seq: int
+    seq: Int
     hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     at: Time
     signature: ShortText

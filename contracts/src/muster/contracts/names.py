@@ -44,6 +44,11 @@ PublicKey = Annotated[str, StringConstraints(pattern=r"^U[A-Z2-7]{55}$")]
 
 Time = AwareDatetime
 Seconds = Annotated[float, Field(gt=0, le=366 * 86400)]
+LARGEST: Final = 1 << 53
+"""The largest whole number that every reader of JSON, and every database, holds exactly."""
+
+Int = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Limit = Annotated[int, Field(ge=1, le=1000)]
 """How many rows a page may hold."""
 

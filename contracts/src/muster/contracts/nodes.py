@@ -6,13 +6,22 @@ from typing import Annotated, Final
 from pydantic import Field, StringConstraints
 
 from muster.contracts.base import NODE, SERVICE, Call, Event, Message, Nothing
-from muster.contracts.names import Label, LongText, NodeId, NodeName, PublicKey, ShortText, Time
+from muster.contracts.names import (
+    Count,
+    Int,
+    Label,
+    LongText,
+    NodeId,
+    NodeName,
+    PublicKey,
+    ShortText,
+    Time,
+)
 
 Hostile = Annotated[str, StringConstraints(max_length=1000)]
 """Text that a node made up: escape it wherever it is shown."""
 
 Percent = Annotated[float, Field(ge=0, le=100)]
-Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(ge=0)]
 
 
@@ -152,7 +161,7 @@ class Node(Message):
     inventory: Inventory | None = None
     metrics: Metrics | None = None
     metrics_at: Time | None = None
-    seq: int = 0
+    seq: Int = 0
     """Grows with every change of any node; the cursor of live updates."""
 
 
@@ -182,7 +191,7 @@ class NodesSince(Message):
 
     epoch: ShortText
     """Of the registry's counter, from an earlier answer; a foreign one answers with `reset`."""
-    after: int
+    after: Int
     limit: Annotated[int, Field(ge=1, le=1000)] = 200
 
 
@@ -190,7 +199,7 @@ class NodeChanges(Message):
     """Nodes that changed, oldest change first. Also the live message on `NODES_CHANGED`."""
 
     epoch: ShortText
-    seq: int
+    seq: Int
     """Everything up to here is known to the reader of this message."""
     items: list[Node] = []
     gone: list[NodeId] = []
@@ -314,11 +323,11 @@ class History(Message):
 class FleetStats(Message):
     """The fleet in numbers."""
 
-    nodes: int
-    online: int
-    offline: int
-    new: int
-    revoked: int
+    nodes: Int
+    online: Int
+    offline: Int
+    new: Int
+    revoked: Int
 
 
 class NodeJoined(Message):

@@ -6,7 +6,17 @@ from pydantic import Field
 
 from muster.contracts.authority import Origin, Session
 from muster.contracts.base import SERVICE, Call, Event, Message, Nothing
-from muster.contracts.names import Id, Label, Limit, NodeName, Seconds, ShortText, Time, Username
+from muster.contracts.names import (
+    Id,
+    Int,
+    Label,
+    Limit,
+    NodeName,
+    Seconds,
+    ShortText,
+    Time,
+    Username,
+)
 from muster.contracts.policy import Action, Role, SelectorText
 
 Secret = Annotated[str, Field(max_length=200)]
@@ -204,7 +214,7 @@ class Verdict(Message):
 class RightsChanged(Message):
     """What these people may do has changed: their tickets of an earlier revision are worthless."""
 
-    revision: int
+    revision: Int
     names: list[Username] = []
     everyone: bool = False
     """Too many to name."""
@@ -213,7 +223,7 @@ class RightsChanged(Message):
 class RightsAfter(Message):
     """A service asks which changes of rights came after a revision."""
 
-    revision: int
+    revision: Int
 
 
 LIST_USERS: Final = Call("muster.svc.authority.user_list", ListUsers, Users, "user.read", safe=True)

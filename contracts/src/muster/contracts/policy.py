@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, StringConstraints
 
 from muster.contracts.base import Message
-from muster.contracts.names import Label, Note, ShortText
+from muster.contracts.names import LARGEST, Int, Label, Note, ShortText
 
 NODES: Final = {
     "node.read": "see nodes, how they are and what they are",
@@ -60,7 +60,7 @@ class Grant(Message):
     """Users on the node, with ``*``, besides the one that the agent runs as."""
     during: Annotated[list[Window], Field(max_length=32)] = []
     """When; always if empty."""
-    most: Annotated[int, Field(ge=1)] | None = None
+    most: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
     """On how many nodes at once."""
     approval: bool = False
     """Another person has to approve each time."""
@@ -76,7 +76,7 @@ class Role(Message):
     note: Note = ""
     builtin: bool = False
     """Comes with Muster and cannot be changed."""
-    version: int = 0
+    version: Int = 0
     """Grows with every change; a change of an older version is refused."""
 
 

@@ -10,7 +10,19 @@ from typing import Annotated, Final, Self
 from pydantic import Field, model_validator
 
 from muster.contracts.base import NODE, Call, Event, Message, Nothing
-from muster.contracts.names import TEXT, Id, Label, Limit, NodeId, Note, Seconds, ShortText, Time
+from muster.contracts.names import (
+    TEXT,
+    Count,
+    Id,
+    Int,
+    Label,
+    Limit,
+    NodeId,
+    Note,
+    Seconds,
+    ShortText,
+    Time,
+)
 from muster.contracts.nodes import Hostile, Targets
 
 PIECE: Final = 128 * 1024
@@ -126,15 +138,15 @@ class TargetView(Message):
     state: State
     reason: Hostile = ""
     """Why it was refused, lost, …"""
-    exit: int | None = None
-    signal: int | None = None
+    exit: Int | None = None
+    signal: Annotated[int, Field(ge=0, le=255)] | None = None
     sent: Time | None = None
     started: Time | None = None
     finished: Time | None = None
-    stdout: int = 0
+    stdout: Int = 0
     """Bytes that the command wrote."""
-    stderr: int = 0
-    seq: int = 0
+    stderr: Int = 0
+    seq: Int = 0
     """The run's event number that changed it last."""
 
 
@@ -148,9 +160,9 @@ class RunView(Message):
     by: str
     expires: Time
     finished: Time | None = None
-    counts: dict[State, int] = {}
+    counts: dict[State, Count] = {}
     targets: list[TargetView] = []
-    seq: int = 0
+    seq: Int = 0
     """The number of the run's last event."""
 
     @property
@@ -196,7 +208,7 @@ class Piece(Message):
     """A piece of one output; `offset` counts the bytes that the command wrote before it."""
 
     stream: Stream
-    offset: Annotated[int, Field(ge=0)]
+    offset: Count
     data: Annotated[bytes, Field(max_length=PIECE)]
 
 
@@ -204,7 +216,7 @@ class RunEvent(Message):
     """What changed at one target: its state, and new pieces of output. Dense `seq` per run."""
 
     run: Id
-    seq: int
+    seq: Int
     target: TargetView
     pieces: list[Piece] = []
     finished: Time | None = None
@@ -215,7 +227,7 @@ class RunEventsAfter(Message):
     """What happened in a run after an event number, oldest first."""
 
     run: Id
-    after: int = 0
+    after: Int = 0
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     output: bool = True
 
@@ -224,7 +236,7 @@ class RunEvents(Message):
     """Events of a run. A target's earlier states may be folded into its latest one."""
 
     items: list[RunEvent]
-    seq: int
+    seq: Int
     """Everything up to here has been told."""
     more: bool = False
 
@@ -235,15 +247,15 @@ class ReadOutput(Message):
     run: Id
     node: NodeId
     stream: Stream
-    offset: Annotated[int, Field(ge=0)] = 0
+    offset: Count = 0
 
 
 class Output(Message):
     """Stored output. `offset` is where `data` begins: a gap before it was cut by the cap."""
 
-    offset: int
+    offset: Int
     data: bytes
-    size: int
+    size: Int
     """Bytes that the command has written so far."""
     end: bool
     """Nothing is stored behind this, and the command is over."""
@@ -260,7 +272,7 @@ class ResultFile(Message):
     """A file in the result folder, or one of the full outputs (``stdout``, ``stderr``)."""
 
     path: Annotated[str, Field(max_length=4096)]
-    size: int
+    size: Int
     modified: Time
 
 
@@ -281,7 +293,7 @@ class ReadFile(Message):
     path: Annotated[str, Field(min_length=1, max_length=4096)]
     output: bool = False
     """`path` is ``stdout`` or ``stderr``: the full output instead of a result file."""
-    offset: Annotated[int, Field(ge=0)] = 0
+    offset: Count = 0
     limit: Annotated[int, Field(ge=1, le=READ_LIMIT)] = READ_LIMIT
 
 
@@ -289,7 +301,7 @@ class FilePart(Message):
     """Bytes of a file."""
 
     data: bytes
-    size: int
+    size: Int
     """Of the whole file, now."""
 
 
@@ -304,12 +316,12 @@ class Report(Message):
     """The envelope's id."""
     state: State
     reason: Hostile = ""
-    exit: int | None = None
-    signal: int | None = None
+    exit: Int | None = None
+    signal: Annotated[int, Field(ge=0, le=255)] | None = None
     started: Time | None = None
     finished: Time | None = None
-    stdout: Annotated[int, Field(ge=0)] = 0
-    stderr: Annotated[int, Field(ge=0)] = 0
+    stdout: Count = 0
+    stderr: Count = 0
     pieces: Annotated[list[Piece], Field(max_length=64)] = []
 
 
@@ -346,7 +358,7 @@ class Envelope(Message):
     caller: ShortText
     issued: Time
     expires: Time
-    epoch: int
+    epoch: Int
 
 
 class Cancel(Message):
@@ -365,7 +377,7 @@ class ReadAsk(Message):
     path: Annotated[str, Field(max_length=4096)] = ""
     """Empty: the list of files."""
     output: bool = False
-    offset: Annotated[int, Field(ge=0)] = 0
+    offset: Count = 0
     limit: Annotated[int, Field(ge=1, le=READ_LIMIT)] = READ_LIMIT
 
 
@@ -373,7 +385,7 @@ class RunFinished(Message):
     """Every target of a run is in a final state."""
 
     run: Id
-    counts: dict[State, int]
+    counts: dict[State, Count]
     at: Time
 
 

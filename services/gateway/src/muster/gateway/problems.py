@@ -12,8 +12,9 @@ from typing import Final
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from pydantic import Field
+from pydantic import Field, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from muster.contracts.base import Message
 from muster.contracts.errors import (
@@ -26,12 +27,14 @@ from muster.contracts.errors import (
 )
 from muster.gateway.pages import error_page
 from muster.kit.text import clean
+from muster.kit.wire import places
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 _INTERNAL: Final = "something went wrong in the server; its log says what"
-_BY_STATUS: Final = {kind.status: kind for kind in BY_CODE.values()}
+_BY_STATUS: Final = {kind.status: kind for kind in reversed(list(BY_CODE.values()))}
+"""Of several kinds with one status the most general, which comes first among them."""
 _WAIT: Final = {TooMany.status: "5", Unavailable.status: "2"}
 
 
@@ -72,7 +75,7 @@ def problem(
         errors=list(wrong),
     )
     extra = {"Retry-After": _WAIT[status]} if status in _WAIT else {}
-    if kind is Unauthenticated:
+    if issubclass(kind, Unauthenticated):
         extra["WWW-Authenticate"] = "Bearer"
     body = document.model_dump_json(exclude={"errors"} if not wrong else None)
     return Response(body, status, headers=extra | (headers or {}), media_type=MEDIA_TYPE)
@@ -98,7 +101,7 @@ def wants_page(request: Request) -> bool:
     )
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI) -> None:  # noqa: C901  # one handler after another
     """Let *app* answer every error in our way."""
 
     @app.exception_handler(MusterError)
@@ -114,18 +117,38 @@ def install(app: FastAPI) -> None:
         detail = "; ".join(f"{one.field}: {one.message}" for one in wrong[:5])
         return problem(Malformed, detail, wrong=wrong)
 
+    @app.exception_handler(ValidationError)
+    async def misfit(request: Request, error: ValidationError) -> Response:
+        """Refuse what fits the route, but not the contract that is made of it."""
+        del request
+        return problem(Malformed, places(error))
+
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         kind = _kind(error.status_code)
         if wants_page(request):
             return error_page(request, kind.code, error.status_code)
         headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_methods(request))
         return problem(kind, str(error.detail), status=error.status_code, headers=headers)
 
     @app.exception_handler(Exception)
     async def internal(request: Request, error: Exception) -> Response:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return answer(request, MusterError, "")
+
+
+def _methods(request: Request) -> list[str]:
+    """Return what may be done at a path: several routes may share it, each with its methods."""
+    return sorted(
+        {
+            method
+            for route in request.app.routes
+            for method in getattr(route, "methods", None) or ()
+            if route.matches(request.scope)[0] is not Match.NONE
+        }
+    )
 
 
 def _place(location: Sequence[int | str]) -> str:

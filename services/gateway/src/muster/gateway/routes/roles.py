@@ -6,7 +6,7 @@ from fastapi import APIRouter, Body, Path, Response
 from pydantic import Field
 
 from muster.contracts.base import NOTHING, Message
-from muster.contracts.names import Label, Note, ShortText
+from muster.contracts.names import Count, Label, Note, ShortText
 from muster.contracts.people import (
     DELETE_ROLE,
     DELETE_USER_GROUP,
@@ -34,7 +34,7 @@ class RoleBody(Message):
 
     grants: Annotated[list[Grant], Field(max_length=32)] = Field(default_factory=list)
     note: Note = ""
-    version: int = 0
+    version: Count = 0
 
 
 class GroupBody(Message):
