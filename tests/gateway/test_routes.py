@@ -34,6 +34,7 @@ ROUTES: list[tuple[str, str, Any, int, type, dict[str, Any]]] = [
     ("PATCH", "/nodes/web1", {}, 200, n.FindNode, {"node": "web1"}),
     ("POST", "/nodes/web1/tags", {"put": {"a": "b"}}, 200, n.TagNode, {"put": {"a": "b"}}),
     ("POST", "/nodes/web1/groups", {"add": ["g"]}, 200, n.GroupNode, {"add": ["g"]}),
+    ("POST", "/nodes/web1/approve", None, 204, a.ApproveNode, {"node": NODE}),
     ("POST", "/nodes/web1/revoke", {"reason": "old"}, 204, a.RevokeNode, {"node": NODE}),
     ("POST", f"/nodes/{NODE}/revoke", {}, 204, a.RevokeNode, {"node": NODE}),
     ("GET", "/nodes/web1/metrics?points=9", None, 200, n.ReadMetrics, {"points": 9}),

@@ -197,6 +197,7 @@ class Authority(Peer):
     change_user = canned(p.CHANGE_USER, USER)
     reset_password = canned(p.RESET_PASSWORD, INVITATION)
     delete_user = canned(p.DELETE_USER, NOTHING)
+    approve_node = canned(a.APPROVE_NODE, NOTHING)
     approvals = canned(w.LIST_APPROVALS, w.Approvals(items=[]))
     approve = canned(w.APPROVE, NOTHING)
     refuse = canned(w.REFUSE, NOTHING)

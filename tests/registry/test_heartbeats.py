@@ -25,6 +25,7 @@ HOSTILE: dict[str, bytes] = {
     "too large a number": raw_beat().replace(b'"uptime": 0.0', b'"uptime": 1e999'),
     "not a number": raw_beat(metrics__uptime=float("nan")),
     "negative": raw_beat(metrics__memory_used=-1),
+    "huge integer": raw_beat(metrics__memory_total=10**300),
     "wrong types": raw_beat(metrics=[]),
     "long text": raw_beat(trouble="x" * 10_240),
     "long name of a disk": raw_beat(
@@ -35,7 +36,7 @@ HOSTILE: dict[str, bytes] = {
 }
 ODD: dict[str, bytes] = {
     "large": raw_beat().replace(b'"uptime": 0.0', b'"uptime": 1e308'),
-    "huge integer": raw_beat(metrics__memory_total=10**300),
+    "largest integer": raw_beat(metrics__memory_total=1 << 53),
     "far future": raw_beat(at="9999-12-31T23:59:59Z"),
     "controls": raw_beat(version="1\0\x1b[2J", trouble="\u202e\0"),
     "unknown field": raw_beat(a_field_of_tomorrow={"x": 1}),

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.system.conftest import ENV, Server
+from tests.system.conftest import ENV, Agent, Server, until
 
 PASSWORD = "correct horse battery"  # noqa: S105
 
@@ -172,3 +172,21 @@ def test_four_eyes(server: Server, tmp_path: Path) -> None:
     done = tech("runs", "wait", run)
     assert done.returncode == 0, done.stderr
     assert tech("runs", "logs", run).stdout == "approved\n"
+
+
+def test_a_node_waits_for_approval(server: Server) -> None:
+    """It is listed as pending, runs nothing, and comes as soon as somebody lets it in."""
+    line = server.api("POST", "/join-tokens", {"name": "waits", "approve": True})["line"]
+    agent = Agent(server.data_dir.parent / "agent-waits")
+    done = subprocess.run(
+        [sys.executable, "-m", "muster.agent", "join", line, "--data-dir", agent.data_dir],
+        env=ENV, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "muster node approve" in done.stdout + done.stderr
+    server.agents.append(agent)
+    agent.start()
+    until(lambda: server.node("waits")["state"] == "pending", 10)
+    assert server.muster("run", "waits", "--", "true").returncode != 0
+    assert server.muster("node", "approve", "waits").returncode == 0
+    server.online("waits", 40)
+    assert server.over(server.run(["true"], "waits"))["targets"][0]["state"] == "done"

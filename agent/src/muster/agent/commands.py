@@ -87,6 +87,8 @@ def _join(given: argparse.Namespace, home: Home, settings: Settings) -> int:
             home.write(home.policy, MONITOR_ONLY)
         Identity.of(joined, key).save(home)
     _say(f"joined as node {joined.node}")
+    if joined.pending:
+        _say(f"an administrator has to approve it first: muster node approve {joined.node}")
     place = f" --data-dir {shlex.quote(str(given.data_dir))}" if given.data_dir else ""
     _say(f"now run it: {program()} run{place}; or for good, by systemd: {program()} install{place}")
     return OK

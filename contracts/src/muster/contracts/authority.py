@@ -110,6 +110,8 @@ class CreateJoinToken(Message):
     groups: list[Label] = []
     tags: dict[Label, Label] = {}
     note: Note = ""
+    approve: bool = False
+    """Somebody has to approve the node before it can do anything."""
 
 
 class JoinTokenCreated(Message):
@@ -168,6 +170,8 @@ class Joined(Message):
     """Where the broker listens."""
     ca: str = ""
     """PEM of the certificate authority; empty when the broker speaks no TLS."""
+    pending: bool = False
+    """Somebody has to approve the node; until then the broker does not let it in."""
 
 
 class RenewJwt(Message):
@@ -187,6 +191,12 @@ class RevokeNode(Message):
 
     node: NodeId
     reason: LongText = ""
+
+
+class ApproveNode(Message):
+    """Let a pending node in."""
+
+    node: NodeId
 
 
 class Sign(Message):
@@ -327,6 +337,7 @@ REVOKE_JOIN_TOKEN: Final = Call(
 )
 JOIN: Final = Call("muster.svc.authority.join", Join, Joined, SERVICE)
 RENEW: Final = Call("muster.svc.authority.renew", RenewJwt, Renewed, NODE)
+APPROVE_NODE: Final = Call("muster.svc.authority.node_approve", ApproveNode, Nothing, "node.join")
 REVOKE_NODE: Final = Call("muster.svc.authority.revoke", RevokeNode, Nothing, "node.revoke")
 SIGN: Final = Call("muster.svc.authority.sign", Sign, Signed, "self")
 """Which permission is needed depends on the verb; the authority knows."""

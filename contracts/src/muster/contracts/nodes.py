@@ -133,6 +133,8 @@ class Inventory(Message):
 class NodeState(StrEnum):
     """What the registry believes of a node."""
 
+    PENDING = "pending"
+    """Asked to join; nobody has approved it yet, and it can do nothing."""
     NEW = "new"
     """Joined, never seen."""
     ONLINE = "online"
@@ -341,6 +343,16 @@ class NodeJoined(Message):
     tags: dict[Label, Label] = {}
     public_key: PublicKey
     at: Time
+    pending: bool = False
+    """Somebody has to approve it first."""
+
+
+class NodeApproved(Message):
+    """Somebody has approved a pending node."""
+
+    id: NodeId
+    by: ShortText
+    at: Time
 
 
 class NodeRevoked(Message):
@@ -356,6 +368,7 @@ HEARTBEAT: Final = Event("muster.hb.{0}", Heartbeat)
 """From a node (token 0), lossy, every 10 s."""
 
 NODE_JOINED: Final = Event("muster.fact.authority.node.{0}.joined", NodeJoined, durable=True)
+NODE_APPROVED: Final = Event("muster.fact.authority.node.{0}.approved", NodeApproved, durable=True)
 NODE_REVOKED: Final = Event("muster.fact.authority.node.{0}.revoked", NodeRevoked, durable=True)
 
 NODES_CHANGED: Final = Event("muster.live.registry.nodes", NodeChanges)

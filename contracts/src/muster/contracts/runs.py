@@ -66,18 +66,8 @@ class State(StrEnum):
         return 9 if self.final else _ORDER[self]
 
 
-FINAL: Final = frozenset(
-    {
-        State.DONE,
-        State.FAILED,
-        State.TIMED_OUT,
-        State.CANCELLED,
-        State.EXPIRED,
-        State.REFUSED,
-        State.INTERRUPTED,
-        State.LOST,
-    }
-)
+_ENDS: Final = "done failed timed_out cancelled expired refused interrupted lost"
+FINAL: Final = frozenset(map(State, _ENDS.split()))
 _ORDER: Final = {s: i for i, s in enumerate(State) if s not in FINAL}
 
 

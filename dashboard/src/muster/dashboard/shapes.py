@@ -10,7 +10,8 @@ from muster.kit.text import clean
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _MARKS: Final[Mapping[str, str]] = {
-    NodeState.ONLINE: "●", NodeState.OFFLINE: "○", NodeState.NEW: "◌", NodeState.REVOKED: "■",
+    NodeState.ONLINE: "●", NodeState.OFFLINE: "○", NodeState.NEW: "◌",
+    NodeState.PENDING: "◍", NodeState.REVOKED: "■",
     State.WAITING: "◷", State.ACCEPTED: "·", State.QUEUED: "◷", State.DONE: "✓",
     State.CANCELLED: "■", State.LOST: "?",
 }  # fmt: skip
@@ -19,9 +20,9 @@ _MARKS: Final[Mapping[str, str]] = {
 Colour = Literal["green", "red", "orange", "blue", "gray"]
 _COLOURS: Final[Mapping[str, Colour]] = {
     NodeState.ONLINE: "green", NodeState.OFFLINE: "red", NodeState.NEW: "blue",
-    NodeState.REVOKED: "gray", State.WAITING: "orange", State.ACCEPTED: "gray",
-    State.QUEUED: "orange", State.SENT: "blue", State.RECEIVED: "blue", State.STARTED: "blue",
-    State.DONE: "green",
+    NodeState.PENDING: "orange", NodeState.REVOKED: "gray",
+    State.WAITING: "orange", State.ACCEPTED: "gray", State.QUEUED: "orange",
+    State.SENT: "blue", State.RECEIVED: "blue", State.STARTED: "blue", State.DONE: "green",
     State.CANCELLED: "gray", State.LOST: "orange",
 }  # fmt: skip
 

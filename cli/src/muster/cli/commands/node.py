@@ -15,8 +15,14 @@ from muster.cli.session import Session, connected
 from muster.cli.tables import Column, Row, emit, facts, form_option, one_option, to_json
 
 _PAGE: Final = 1000
-_DOTS: Final = {"online": "●", "offline": "○", "new": "◌", "revoked": "✕"}
-_STYLES: Final = {"online": "green", "offline": "red", "new": "yellow", "revoked": "dim"}
+_DOTS: Final = {"online": "●", "offline": "○", "new": "◌", "pending": "◍", "revoked": "✕"}
+_STYLES: Final = {
+    "online": "green",
+    "offline": "red",
+    "new": "yellow",
+    "pending": "yellow",
+    "revoked": "dim",
+}
 _HIGH: Final = 90.0
 
 
@@ -144,7 +150,9 @@ COLUMNS: Final = (
 @node.command("ls", help=t("node.ls.help"))
 @click.argument("query", default="", metavar=t("meta.query"))
 @click.option(
-    "--state", type=click.Choice(("online", "offline", "new", "revoked")), help=t("node.ls.state")
+    "--state",
+    type=click.Choice(("online", "offline", "new", "pending", "revoked")),
+    help=t("node.ls.state"),
 )
 @click.option("--select", "-s", default="", metavar=t("meta.selector"), help=t("node.ls.select"))
 @form_option
@@ -282,6 +290,17 @@ def group(session: Session, /, name: str, groups: tuple[str, ...], remove: tuple
         told = session.client.get(path("nodes", name))
     for one in told.get("groups") or ():
         click.echo(one)
+
+
+@node.command("approve", help=t("node.approve.help"))
+@click.argument("names", nargs=-1, required=True, metavar=t("meta.nodes"))
+@connected
+def approve(session: Session, /, names: tuple[str, ...]) -> None:
+    """Let pending nodes in."""
+    for name in names:
+        told = session.client.get(path("nodes", name))
+        session.client.send("POST", path("nodes", told["id"], "approve"))
+        click.echo(t("node.approved", name=human.safe(told["name"])), err=True)
 
 
 @node.command("revoke", help=t("node.revoke.help"))

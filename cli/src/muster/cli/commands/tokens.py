@@ -35,6 +35,7 @@ COLUMNS: Final = (
 @click.option("--group", "groups", multiple=True, metavar=t("meta.group"), help=t("token.group"))
 @click.option("--tag", "tags", multiple=True, metavar=t("meta.tag"), help=t("token.tag"))
 @click.option("--note", default="", metavar=t("meta.text"), help=t("token.note"))
+@click.option("--approve", is_flag=True, help=t("token.approve"))
 @one_option
 @connected
 @click.pass_context
@@ -48,6 +49,7 @@ def token(  # noqa: PLR0913  # one argument per option
     groups: tuple[str, ...],
     tags: tuple[str, ...],
     note: str,
+    approve: bool,
     form: str,
 ) -> None:
     """Make a join token and print the line that a host joins with."""
@@ -56,6 +58,7 @@ def token(  # noqa: PLR0913  # one argument per option
     if ctx.invoked_subcommand is not None:
         return
     body: dict[str, Any] = {"ttl": ttl, "groups": list(groups), "tags": pairs(tags), "note": note}
+    body["approve"] = approve
     if name:
         body["name"] = name
     told = session.client.send("POST", "/join-tokens", body)

@@ -71,7 +71,7 @@ NODE_TEMPLATE: Final[dict[str, Any]] = {
 """What every node may do; the broker puts the node's id in the place of ``{{name()}}``."""
 
 _CONSUMERS: Final[dict[str, tuple[str, ...]]] = {
-    "registry": ("registry_joined", "registry_revoked"),
+    "registry": ("registry_joined", "registry_approved", "registry_revoked"),
     "scheduler": ("scheduler_revoked", "scheduler_approvals"),
 }
 _ASKS: Final[dict[str, tuple[Call[Any, Any], ...]]] = {

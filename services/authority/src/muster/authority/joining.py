@@ -12,6 +12,7 @@ from muster.authority import chain, store
 from muster.authority.part import SERVER, Part, Tools, address_of, digest, new_secret
 from muster.authority.suspending import Suspensions
 from muster.contracts.authority import (
+    APPROVE_NODE,
     CREATE_JOIN_TOKEN,
     FLOODS,
     JOIN,
@@ -19,6 +20,7 @@ from muster.contracts.authority import (
     RENEW,
     REVOKE_JOIN_TOKEN,
     REVOKE_NODE,
+    ApproveNode,
     CreateJoinToken,
     Flood,
     Join,
@@ -34,8 +36,10 @@ from muster.contracts.base import NOTHING, Nothing
 from muster.contracts.errors import Conflict, Denied, Expired, MusterError, NotFound, Unavailable
 from muster.contracts.names import new_id, new_node_id
 from muster.contracts.nodes import (
+    NODE_APPROVED,
     NODE_JOINED,
     NODE_REVOKED,
+    NodeApproved,
     NodeJoined,
     NodeRevoked,
 )
@@ -81,6 +85,7 @@ class Joining(Part):
             "groups": ask.groups,
             "tags": ask.tags,
             "note": ask.note,
+            "approve": ask.approve or self.tools.settings.approve_nodes,
         }
 
         def make(conn: Connection) -> None:
@@ -130,7 +135,9 @@ class Joining(Part):
             raise Denied("the proof is not of the key that wants to join")
         now = self.tools.now()
         try:
-            node = await self.tools.db.write(lambda conn: self._admit(conn, ask, now))
+            node, pending = await self.tools.db.write(lambda conn: self._admit(conn, ask, now))
+            if pending:
+                await self.push()  # before it has credentials that the broker would take
         except MusterError as error:
             await self._refused(ask, error, now)
             raise
@@ -141,9 +148,10 @@ class Joining(Part):
             epoch=await self._epoch(),
             urls=self.tools.settings.node_urls or self.tools.settings.nats,
             ca=self.tools.settings.ca.read_text() if self.tools.settings.ca else "",
+            pending=pending,
         )
 
-    def _admit(self, conn: Connection, ask: Join, now: datetime) -> str:
+    def _admit(self, conn: Connection, ask: Join, now: datetime) -> tuple[str, bool]:
         token = store.token(conn, digest(ask.secret))
         if token is None:
             raise NotFound(f"this join token is not known: {_AGAIN}")
@@ -161,6 +169,7 @@ class Joining(Part):
             "hostname": clean(ask.hostname),
             "joined": now,
             "jwt_expires": self._until(now),
+            "pending": token.approve,
         }
         store.add_node(conn, row)
         fact = NodeJoined(
@@ -171,13 +180,15 @@ class Joining(Part):
             tags=token.tags,
             public_key=ask.public_key,
             at=now,
+            pending=token.approve,
         )
         outbox.put(conn, NODE_JOINED, fact, node)
         chain.append(
             conn, f"@token:{token.id}", "node.join", now=now, nodes=[node],
+            result="pending" if token.approve else "ok",
             detail=ask.hostname, address=ask.origin.address,
         )  # fmt: skip
-        return node
+        return node, token.approve
 
     async def _refused(self, ask: Join, error: MusterError, now: datetime) -> None:
         detail = f"{ask.hostname}: {error}"
@@ -208,6 +219,29 @@ class Joining(Part):
             authority_keys=self._public_keys(),
             epoch=await self._epoch(),
         )
+
+    @answers(APPROVE_NODE)
+    async def approve_node(self, ask: ApproveNode, caller: Caller) -> Nothing:
+        """Let a pending node in: from now on the broker takes its credentials."""
+        now = self.tools.now()
+
+        def let_in(conn: Connection) -> None:
+            row = store.node(conn, ask.node)
+            if row is None or row.revoked is not None:
+                raise NotFound(f"no node {ask.node}")
+            if not row.pending:
+                return
+            store.approve(conn, ask.node)
+            fact = NodeApproved(id=ask.node, by=caller.name, at=now)
+            outbox.put(conn, NODE_APPROVED, fact, ask.node)
+            chain.append(
+                conn, caller.name, "node.approve", now=now, nodes=[ask.node],
+                detail=row.hostname, address=address_of(caller),
+            )  # fmt: skip
+
+        await self.tools.db.write(let_in)
+        await self.push()
+        return NOTHING
 
     @answers(REVOKE_NODE)
     async def revoke(self, ask: RevokeNode, caller: Caller) -> Nothing:

@@ -26,6 +26,9 @@ class Settings(ServiceSettings):
     head_minutes: float = Field(
         default=60, gt=0, description="minutes between two published heads of the audit"
     )
+    approve_nodes: bool = Field(
+        default=False, description="whether somebody has to approve every node that joins"
+    )
     node_days: float = Field(default=30, gt=0, description="life of a node's credentials, in days")
 
     @property

@@ -128,21 +128,26 @@ def extend(conn: Connection, node: str, until: datetime) -> None:
     conn.execute(update(nodes).where(nodes.c.id == node).values(jwt_expires=until))
 
 
+def approve(conn: Connection, node: str) -> None:
+    """Note that a node is let in."""
+    conn.execute(update(nodes).where(nodes.c.id == node).values(pending=False))
+
+
 def revoke(conn: Connection, node: str, now: datetime) -> None:
     """Note that a node is shut out."""
     conn.execute(update(nodes).where(nodes.c.id == node).values(revoked=now))
 
 
 def revoked(conn: Connection, now: datetime) -> dict[str, datetime]:
-    """Return the keys of revoked nodes whose credentials have not expired, and since when."""
-    shut = select(nodes.c.public_key, nodes.c.revoked).where(
-        nodes.c.revoked.is_not(None), nodes.c.jwt_expires > now
-    )
-    return {row.public_key: row.revoked for row in conn.execute(shut)}
+    """Return the keys of nodes that are out, or not in yet, and since when."""
+    out = nodes.c.revoked.is_not(None) | nodes.c.pending
+    shut = select(nodes).where(out, nodes.c.jwt_expires > now)
+    return {row.public_key: row.revoked or row.joined for row in conn.execute(shut)}
 
 
 def missing(conn: Connection, wanted: Iterable[str]) -> set[str]:
-    """Return those of *wanted* that are no nodes, or revoked."""
+    """Return those of *wanted* that are no nodes, revoked, or not approved yet."""
     some = set(wanted)
-    query = select(nodes.c.id).where(nodes.c.id.in_(some), nodes.c.revoked.is_(None))
+    there = nodes.c.revoked.is_(None) & nodes.c.pending.is_(False)
+    query = select(nodes.c.id).where(nodes.c.id.in_(some), there)
     return some - set(conn.execute(query).scalars())

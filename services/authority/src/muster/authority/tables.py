@@ -94,6 +94,7 @@ join_tokens: Final = Table(
     Column("groups", JSON, nullable=False),
     Column("tags", JSON, nullable=False),
     Column("note", String(200), nullable=False),
+    Column("approve", Boolean, nullable=False, server_default=false()),
 )
 
 nodes: Final = Table(
@@ -105,6 +106,7 @@ nodes: Final = Table(
     Column("joined", UtcTime, nullable=False),
     Column("jwt_expires", UtcTime, nullable=False),
     Column("revoked", UtcTime),
+    Column("pending", Boolean, nullable=False, server_default=false()),  # nobody has approved it
 )
 
 approvals: Final = Table(

@@ -5,6 +5,7 @@ internal errors stay in the log.
 """
 
 import logging
+import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
@@ -14,7 +15,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import Field, ValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
 from muster.contracts.base import Message
 from muster.contracts.errors import (
@@ -130,7 +130,7 @@ def install(app: FastAPI) -> None:  # noqa: C901  # one handler after another
             return error_page(request, kind.code, error.status_code)
         headers = dict(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            headers["Allow"] = ", ".join(_methods(request))
+            headers["Allow"] = ", ".join(_methods(request)) or headers.get("Allow", "")
         return problem(kind, str(error.detail), status=error.status_code, headers=headers)
 
     @app.exception_handler(Exception)
@@ -142,12 +142,10 @@ def install(app: FastAPI) -> None:  # noqa: C901  # one handler after another
 def _methods(request: Request) -> list[str]:
     """Return what may be done at a path: several routes may share it, each with its methods."""
     return sorted(
-        {
-            method
-            for route in request.app.routes
-            for method in getattr(route, "methods", None) or ()
-            if route.matches(request.scope)[0] is not Match.NONE
-        }
+        method.upper()
+        for path, methods in request.app.openapi()["paths"].items()
+        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)), request.url.path)
+        for method in methods
     )
 
 

@@ -20,6 +20,7 @@ from muster.contracts.nodes import (
     GROUP_NODE,
     HEARTBEAT,
     LIST_NODES,
+    NODE_APPROVED,
     NODE_FACTS,
     NODE_JOINED,
     NODE_REVOKED,
@@ -40,6 +41,7 @@ from muster.contracts.nodes import (
     Inventory,
     ListNodes,
     Node,
+    NodeApproved,
     NodeChanges,
     NodeFacts,
     NodeJoined,
@@ -106,6 +108,7 @@ class Registry:
             watch.hearing(),
             bus.hearing(HEARTBEAT.everything, self.heard),
             bus.consuming(NODE_JOINED, self.joined, durable="registry_joined"),
+            bus.consuming(NODE_APPROVED, self.approved, durable="registry_approved"),
             bus.consuming(NODE_REVOKED, self.revoked, durable="registry_revoked"),
             running(self.beats.keep_forever(), "keeping metrics"),
         ):
@@ -257,7 +260,7 @@ class Registry:
                 name=name,
                 public_key=fact.public_key,
                 joined=fact.at,
-                state=NodeState.NEW,
+                state=NodeState.PENDING if fact.pending else NodeState.NEW,
                 state_since=fact.at,
                 groups=sorted(fact.groups),
                 tags=dict(fact.tags),
@@ -270,6 +273,21 @@ class Registry:
             self.picture.add(entry)
             if self.presence.online(entry.public_key):
                 self.turned([Change(entry.public_key, True, "")])  # noqa: FBT003
+
+    async def approved(self, fact: NodeApproved, msg_id: str) -> None:
+        """Take a node in that has waited for it."""
+        entry = self.picture.by_id.get(fact.id)
+        if entry is None:  # the two facts come by different consumers: this one comes again
+            raise NotFound(f"{fact.id} has not joined yet")
+        if entry.state is NodeState.PENDING:
+            entry.state, entry.state_since = NodeState.NEW, fact.at
+
+        def keep(conn: Connection) -> None:
+            if outbox.first_time(conn, "registry_approved", msg_id):
+                store.keep(conn, [entry])
+
+        await self._db.write(keep)
+        self.picture.changed(entry)
 
     async def revoked(self, fact: NodeRevoked, msg_id: str) -> None:
         """Take a node out of the fleet; its history stays."""

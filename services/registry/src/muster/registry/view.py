@@ -163,7 +163,7 @@ class View:
         for entry in self._by_id.values():
             count[entry.state] += 1
         return FleetStats(
-            nodes=len(self._by_id) - count[NodeState.REVOKED],
+            nodes=len(self._by_id) - count[NodeState.REVOKED] - count[NodeState.PENDING],
             online=count[NodeState.ONLINE],
             offline=count[NodeState.OFFLINE],
             new=count[NodeState.NEW],
@@ -177,7 +177,7 @@ def size(node: Node) -> int:
 
 
 def _gone(entry: Entry) -> bool:
-    return entry.state is NodeState.REVOKED
+    return entry.state in {NodeState.REVOKED, NodeState.PENDING}
 
 
 def _wanted(entry: Entry, state: NodeState | None, query: str) -> bool:

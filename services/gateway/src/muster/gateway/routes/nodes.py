@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Path, Query, Response
 from pydantic import Field, TypeAdapter, ValidationError
 
-from muster.contracts.authority import REVOKE_NODE, RevokeNode
+from muster.contracts.authority import APPROVE_NODE, REVOKE_NODE, ApproveNode, RevokeNode
 from muster.contracts.base import NOTHING, Message
 from muster.contracts.errors import NotFound
 from muster.contracts.names import Label, LongText, NodeId, NodeName, ShortText, Time
@@ -114,6 +114,17 @@ async def tag_node(
 async def group_node(node: NodeRef, body: GroupChange, me: Me) -> Response:
     """Add a node to groups, take it out of others."""
     return await me.relay(GROUP_NODE, GroupNode(node=node, add=body.add, remove=body.remove))
+
+
+@router.post(
+    "/nodes/{node}/approve",
+    summary="Approve a pending node",
+    status_code=204,
+    **declared(APPROVE_NODE, "approveNode"),
+)
+async def approve_node(node: NodeRef, me: Me) -> None:
+    """Let a node in that has joined with a token that asks for approval."""
+    await me.ask(APPROVE_NODE, ApproveNode(node=await _id_of(node, me)))
 
 
 @router.post(
