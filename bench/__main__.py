@@ -7,7 +7,7 @@ import platform
 
 from bench.figures import Figure, table
 
-BENCHES = ("startup", "idle", "gateway", "runs", "simulated")
+BENCHES = ("startup", "idle", "gateway", "runs", "trust", "simulated")
 
 
 def main() -> None:
