@@ -190,3 +190,26 @@ def test_a_node_waits_for_approval(server: Server) -> None:
     assert server.muster("node", "approve", "waits").returncode == 0
     server.online("waits", 40)
     assert server.over(server.run(["true"], "waits"))["targets"][0]["state"] == "done"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_a_command_runs_as_another_user_where_both_sides_allow_it(server: Server) -> None:
+    """The role has to say so, and the node's own policy; the node has the last word."""
+    agent = server.join("run-as")
+    for folder in (agent.data_dir, *agent.data_dir.parents[:3]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    words = ("run", "run-as", "--as", "nobody", "--exit-status", "--", "id", "-un")
+    assert "local policy" in server.muster(*words).stderr
+    (agent.data_dir / "policy.toml").write_text('users = ["nobody"]\n')
+    said = server.muster(*words)
+    assert (said.returncode, said.stdout) == (0, "nobody\n"), said.stderr
+    server.muster("role", "new", "plain")
+    server.muster("grant", "add", "plain", "node.read", "run.*")
+    link = server.muster("user", "invite", "plain-li", "--role", "plain").stdout.strip()
+    accept(server, link, PASSWORD)
+    plain = Cli(server.data_dir.parent / "plain")
+    plain("login", server.url, "--user", "plain-li", "--password-stdin", stdin=PASSWORD)
+    refused = plain(*words)
+    assert refused.returncode == 7
+    assert "as the user nobody" in refused.stderr
+    assert plain("can", "run.create", "run-as", "--run-as", "nobody").returncode == 7

@@ -52,6 +52,7 @@ class _Wish:
     shell: str
     stdin: str | None
     cwd: str
+    run_as: str
     env: tuple[str, ...]
     timeout: float
     expires: float
@@ -65,6 +66,8 @@ class _Wish:
         command |= {"argv": list(argv)} if argv else {"shell": self.shell}
         if self.cwd:
             command["cwd"] = self.cwd
+        if self.run_as:
+            command["run_as"] = self.run_as
         if self.env:
             command["env"] = dict(map(_pair, self.env))
         if self.stdin is not None:
@@ -79,6 +82,7 @@ class _Wish:
 @click.option(
     "--stdin", is_flag=False, flag_value="-", metavar=t("meta.file"), help=t("run.opt.stdin")
 )
+@click.option("--as", "run_as", default="", metavar=t("meta.user"), help=t("run.opt.as"))
 @click.option("--cwd", default="", metavar=t("meta.dir"), help=t("run.opt.cwd"))
 @click.option("--env", multiple=True, metavar=t("meta.env"), help=t("run.opt.env"))
 @click.option(
