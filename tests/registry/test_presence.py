@@ -195,3 +195,20 @@ def test_nobody_is_left_out_between_two_pages(seed: int, most: int) -> None:
             assert sum(seen.online for seen in presence._seen.values()) == len(broker.open)  # noqa: SLF001
 
     asyncio.run(play())
+
+
+def test_two_that_live_are_an_alert_and_a_late_end_is_none() -> None:
+    """After a while, once; and it is taken back when one of them has gone."""
+    presence = Presence(30)
+    presence.connected("k", ("s", 1))
+    assert presence.doubled(0.0, 10) == []
+    presence.connected("k", ("s", 2))
+    assert presence.doubled(1.0, 10) == []
+    presence.disconnected("k", ("s", 1), "stale")
+    assert presence.doubled(12.0, 10) == []
+    presence.connected("k", ("s", 3))
+    assert presence.doubled(20.0, 10) == []
+    assert presence.doubled(30.0, 10) == [("k", True)]
+    assert presence.doubled(40.0, 10) == []
+    presence.disconnected("k", ("s", 2), "closed")
+    assert presence.doubled(50.0, 10) == [("k", False)]

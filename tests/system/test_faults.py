@@ -263,7 +263,7 @@ def test_the_picture_is_right_again_after_a_restart(
 
     time.sleep(1)
     until(right, 20, "the right picture")
-    assert time.monotonic() - killed < 9  # 5 s, and what a busy machine adds
+    assert time.monotonic() - killed < 15  # 5 s, and what a busy machine adds
     for _ in range(10):  # and it stays right
         assert right()
         time.sleep(0.2)

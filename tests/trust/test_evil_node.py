@@ -8,7 +8,7 @@ import asyncio
 import gc
 import json
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ from muster.contracts.runs import REPORT, SYNC, Piece, Report, State, Stream, Sy
 from muster.kit import bus, wire
 from muster.kit.bus import Bus
 from tests.contracts import examples
-from tests.system.conftest import Server
+from tests.system.conftest import Server, until
 from tests.trust.conftest import People, on_the_bus, ticket_of
 
 HOSTILE = (
@@ -241,7 +241,7 @@ async def test_a_flood_delays_nobody_else(home: Server) -> None:
             delays = [await asyncio.to_thread(quick) for _ in range(8)]
         finally:
             shouting.cancel()
-    assert max(delays) < calm + 1.0, (calm, delays)
+    assert max(delays) < calm + 3.0, (calm, delays)  # without a brake it takes 5 to 40 s
     records = home.api("GET", "/audit?action=node.suspend")["items"]
     assert [one["nodes"] for one in records] == [[me]]
     assert {home.node(name)["state"] for name in ("one", "two")} == {"online"}
@@ -257,3 +257,23 @@ async def shout(node: Evil, said: list[tuple[str, bytes]]) -> None:
             await asyncio.sleep(0)
         except Error:  # it was cut
             await asyncio.sleep(0.02)
+
+
+async def test_copied_credentials_are_noticed(make_server: Callable[..., Server]) -> None:
+    """Two that live at the same time: on the node, and in the audit."""
+    server = make_server()
+    server.data_dir.mkdir(mode=0o700)
+    (server.data_dir / "muster.toml").write_text("[registry]\nclone_after = 1\n")
+    await asyncio.to_thread(server.start)
+    agent = await asyncio.to_thread(server.join, "cloned")
+    identity = Identity.load(Home(agent.data_dir))
+    async with bus.connect(
+        f"nats://127.0.0.1:{server.nats_port}", name=identity.node,
+        creds=lambda: identity.credentials,
+    ):  # fmt: skip
+        await asyncio.to_thread(
+            until, lambda: "used twice" in server.node("cloned")["trouble"], 20, "an alert"
+        )
+    records = server.api("GET", "/audit?action=node.clone")["items"]
+    assert [(one["result"], one["nodes"]) for one in records] == [("alert", [agent.id])]
+    await asyncio.to_thread(until, lambda: not server.node("cloned")["trouble"], 20, "calm")

@@ -312,6 +312,14 @@ class AuditHead(Message):
     """See `muster.kit.identity.seals`."""
 
 
+class Alert(Message):
+    """A service tells of something that should not be, for the audit."""
+
+    node: NodeId
+    what: Label
+    detail: ShortText
+
+
 class Refusal(Message):
     """A service tells that it has refused a question, for the audit."""
 
@@ -343,6 +351,7 @@ SIGN: Final = Call("muster.svc.authority.sign", Sign, Signed, "self")
 """Which permission is needed depends on the verb; the authority knows."""
 RECHECK: Final = Call("muster.svc.authority.recheck", Recheck, Rechecked, SERVICE, safe=True)
 FLOODS: Final = Call("muster.svc.authority.floods", Flood, Nothing, SERVICE)
+ALERT: Final = Call("muster.svc.authority.alert", Alert, Nothing, SERVICE)
 REFUSED: Final = Call("muster.svc.authority.refused", Refusal, Nothing, SERVICE)
 AUDIT_HEAD: Final = Event("muster.audit.authority.{0}", AuditHead, durable=True)
 LIST_AUDIT: Final = Call(

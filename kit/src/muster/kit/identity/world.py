@@ -76,7 +76,7 @@ _CONSUMERS: Final[dict[str, tuple[str, ...]]] = {
 }
 _ASKS: Final[dict[str, tuple[Call[Any, Any], ...]]] = {
     "authority": (nodes.NODE_FACTS, nodes.RESOLVE),
-    "registry": (),
+    "registry": (authority.ALERT,),
     "scheduler": (
         authority.SIGN,
         authority.RECHECK,
@@ -87,6 +87,7 @@ _ASKS: Final[dict[str, tuple[Call[Any, Any], ...]]] = {
 }
 INNER: Final = (
     approvals.RELEASE,
+    authority.ALERT,
     authority.FLOODS,
     authority.REFUSED,
     authority.SIGN,

@@ -10,14 +10,16 @@ from muster.authority import chain, store
 from muster.authority.factors import FactorCalls
 from muster.authority.heads import Heads
 from muster.authority.joining import Joining
-from muster.authority.part import Tools
+from muster.authority.part import SERVER, Tools
 from muster.authority.roles import RoleCalls
 from muster.authority.signing import Signing
 from muster.authority.users import UserCalls
 from muster.contracts.authority import (
+    ALERT,
     LIST_AUDIT,
     REFUSED,
     VERIFY_AUDIT,
+    Alert,
     AuditPage,
     AuditVerdict,
     ListAudit,
@@ -57,6 +59,17 @@ class Authority(UserCalls, RoleCalls, FactorCalls, Signing, Joining):
     async def verify_audit(self, ask: Nothing, caller: Caller) -> AuditVerdict:  # noqa: ARG002
         """Say whether the audit is whole, and the one that was signed."""
         return await self.heads.verify()
+
+    @answers(ALERT)
+    async def alert(self, ask: Alert, caller: Caller) -> Nothing:  # noqa: ARG002
+        """Write down what a service has noticed about a node."""
+        now, action = self.tools.now(), f"node.{ask.what}"
+        await self.tools.db.write(
+            lambda conn: chain.append(
+                conn, SERVER, action, now=now, nodes=[ask.node], result="alert", detail=ask.detail
+            )
+        )
+        return NOTHING
 
     @answers(REFUSED)
     async def refused(self, ask: Refusal, caller: Caller) -> Nothing:  # noqa: ARG002

@@ -25,6 +25,8 @@ class Entry:
     skew: float = 0.0
     version: str = ""
     trouble: str = ""
+    alert: str = ""
+    """What the server has noticed about it."""
     inventory: Inventory | None = None
     metrics: Metrics | None = None
     metrics_at: datetime | None = None
@@ -48,7 +50,7 @@ class Entry:
             reason=self.reason,
             skew=self.skew,
             version=self.version,
-            trouble=self.trouble,
+            trouble="; ".join(filter(None, (self.alert, self.trouble)))[:1000],
             inventory=_brief_inventory(self.inventory) if brief else self.inventory,
             metrics=_brief_metrics(self.metrics) if brief else self.metrics,
             metrics_at=self.metrics_at,

@@ -32,6 +32,9 @@ class _Seen:
     visible: bool = False
     """The broker has shown a connection of it: heartbeats alone prove nothing any more."""
     beat: float = NEVER
+    twice: float | None = None
+    """Since when there has been more than one connection."""
+    cloned: bool = False
 
 
 class Presence:
@@ -108,6 +111,24 @@ class Presence:
             if not seen.visible and seen.online and seen.beat < late
             for change in self._turn(key, seen, online=False, reason="no heartbeat")
         ]
+
+    def doubled(self, now: float, patience: float) -> list[tuple[str, bool]]:
+        """Return whose credentials are used twice at the same time from now on, or no longer.
+
+        A connection that is dead may be open for a while after its successor: not before
+        *patience* seconds is it two that live.
+        """
+        changes = []
+        for key, seen in self._seen.items():
+            if len(seen.open) < 2:  # noqa: PLR2004
+                seen.twice = None
+            elif seen.twice is None:
+                seen.twice = now
+            cloned = seen.twice is not None and now - seen.twice >= patience
+            if cloned != seen.cloned:
+                seen.cloned = cloned
+                changes.append((key, cloned))
+        return changes
 
     def forget(self, key: str) -> None:
         """Drop a key that will never come back."""

@@ -4,15 +4,16 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy import Connection
 
+from muster.contracts.authority import ALERT, Alert
 from muster.contracts.base import NOTHING, Nothing
-from muster.contracts.errors import Conflict, Denied, Malformed, NotFound
+from muster.contracts.errors import Conflict, Denied, Malformed, MusterError, NotFound
 from muster.contracts.names import RESERVED, to_node_name
 from muster.contracts.nodes import (
     FIND_NODE,
@@ -78,6 +79,9 @@ log = logging.getLogger(__name__)
 _TELL: Final = 0.25
 _PER_MESSAGE: Final = 100
 _POINTS: Final = 2000
+
+
+_CLONED: Final = "its credentials are used twice at the same time: revoke it, or find out why"
 
 
 class Registry:
@@ -339,12 +343,28 @@ class Registry:
                 self.picture.changed(entry)
                 self.beats.dirty.add(entry.id)
 
+    async def _look_for_clones(self) -> None:
+        """Raise an alert where one node's credentials are used twice at the same time."""
+        now, patience = time.monotonic(), self._settings.clone_after
+        for key, cloned in self.presence.doubled(now, patience):
+            entry = self.picture.by_key.get(key)
+            if entry is None:
+                continue
+            entry.alert = _CLONED if cloned else ""
+            self.picture.changed(entry)
+            if cloned:
+                log.warning("%s: %s", entry.name, _CLONED)
+                alert = Alert(node=entry.id, what="clone", detail=_CLONED)
+                with suppress(MusterError):  # it is in the log and in the picture
+                    await self._bus.ask(ALERT, alert)
+
     async def tell_forever(self) -> None:
         """Tell what has changed, at most four times a second; drop who is silent."""
         told = self.picture.seq
         while True:
             await asyncio.sleep(_TELL)
             self.turned(self.presence.silent(time.monotonic()))
+            await self._look_for_clones()
             parts = list(View(self.picture).since(told, _PER_MESSAGE))  # before anything changes
             for part in parts:
                 told = part.seq

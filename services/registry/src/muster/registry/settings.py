@@ -16,6 +16,11 @@ class Settings(ServiceSettings):
         gt=0,
         description="seconds without a heartbeat until a node behind a bridge is offline",
     )
+    clone_after: float = Field(
+        default=30.0,
+        ge=1,
+        description="seconds of two connections of one node after which an alert is raised",
+    )
     settling: float = Field(
         default=3.0,
         ge=0,
