@@ -20,6 +20,8 @@ from muster.kit.identity.nkeys import Key
 from tests.authority.conftest import Stage
 from tests.authority.test_signing import sign
 
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 @pytest.fixture(autouse=True)
 def _collected() -> Iterator[None]:
@@ -38,7 +40,6 @@ async def pending(stage: Stage) -> tuple[str, Credentials]:
     return joined.node, Credentials(joined.jwt, key)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_pending_node_can_do_nothing(stage: Stage) -> None:
     """Not connect, and nothing is signed for it; approved, it comes in with what it has."""
     node, credentials = await pending(stage)

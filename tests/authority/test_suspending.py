@@ -48,6 +48,9 @@ def test_a_key_is_shut_out_until_the_end() -> None:
     assert some.keys(NOW + timedelta(hours=1)) == {}
 
 
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
 @pytest.fixture(autouse=True)
 def _collected() -> Iterator[None]:
     """Have the sockets of refused attempts collected, which nats-py leaves open."""
@@ -55,7 +58,6 @@ def _collected() -> Iterator[None]:
     gc.collect()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_the_broker_cuts_it_and_lets_it_in_again(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

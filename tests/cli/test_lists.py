@@ -99,6 +99,7 @@ def test_a_join_token_is_one_line(stage: Stage, muster: Muster) -> None:
     assert said.text == "muster agent join muster1.abc\n"
     assert "works once" in said.told
     body = {"ttl": 3600.0, "groups": ["x"], "tags": {"a": "b"}, "note": "", "name": "db1"}
+    body["approve"] = False
     assert stage.asked[-1][3] == body
     assert RUN in muster("node", "token", "ls").text
     assert muster("node", "token", "rm", RUN).code == 0

@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from muster.contracts.approvals import Approval, Approvals, ApprovalState
 from muster.contracts.authority import AuditPage, AuditRecord, AuditVerdict, JoinToken, JoinTokens
 from muster.contracts.base import Message
 from muster.contracts.names import new_id
@@ -84,6 +85,7 @@ class FakeGateway:
     runs: dict[str, RunView] = field(default_factory=dict)
     lines: dict[str, bytes] = field(default_factory=dict)
     """Standard output by node."""
+    decided: list[tuple[str, str]] = field(default_factory=list)
     sessions: set[str] = field(default_factory=lambda: {"x"})
     away: bool = False
 
@@ -333,6 +335,23 @@ class Rest:
         used = token.model_copy(update={"used": now, "node": node_id(2), "note": ""})
         return told(JoinTokens(items=[token, used]))
 
+    async def approvals(self, _request: Request) -> Response:
+        """List what waits: of another person, and of one's own."""
+        now = datetime.now(UTC)
+        items = [
+            Approval(
+                run=by[0].rjust(26, "0"), by=by, summary=summary, nodes=["web1", "web2"],
+                created=now, expires=now + timedelta(hours=1), state=ApprovalState.PENDING,
+            )
+            for by, summary in (("tech", "reboot"), ("admin", "uptime"))
+        ]  # fmt: skip
+        return told(Approvals(items=items))
+
+    async def decide(self, request: Request) -> Response:
+        """Remember what was decided."""
+        self.fake.decided.append((request.path_params["verb"], (await request.json())["reason"]))
+        return Response(status_code=204)
+
     async def audit(self, _request: Request) -> Response:
         """List the audit."""
         now = datetime.now(UTC)
@@ -371,6 +390,8 @@ def app(fake: FakeGateway) -> Any:
             Route(f"{api}/runs/{{run}}/output/{{node}}/{{stream}}", rest.output),
             Route(f"{api}/runs/{{run}}/files/{{node}}", rest.files),
             Route(f"{api}/join-tokens", rest.tokens, methods=["GET", "POST"]),
+            Route(f"{api}/approvals", rest.approvals),
+            Route(f"{api}/approvals/{{run}}/{{verb}}", rest.decide, methods=["POST"]),
             Route(f"{api}/audit", rest.audit),
             Route(f"{api}/audit/verify", rest.verify),
         ]

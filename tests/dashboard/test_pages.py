@@ -12,7 +12,7 @@ from muster.dashboard import session
 from muster.dashboard.views import dialogs
 from tests.dashboard.gateway import NASTY, FakeGateway, node_id
 
-PAGES = ("fleet", "node", "run", "history", "join", "audit")
+PAGES = ("fleet", "node", "run", "history", "approvals", "join", "audit")
 
 
 @pytest.fixture(autouse=True)
@@ -44,11 +44,12 @@ def _script(page: str) -> None:
 
     from muster.dashboard.views import dialogs, heading  # noqa: PLC0415
 
-    names = ("fleet", "node", "run", "history", "join", "audit")
+    names = ("fleet", "node", "run", "history", "approvals", "join", "audit")
     modules = {name: importlib.import_module(f"muster.dashboard.views.{name}") for name in names}
     st.session_state.pages = {
         name: st.Page(module.page, title=name, url_path=name) for name, module in modules.items()
     }
+    heading.ask()
     if heading.show(page):
         modules[page].page()
         dialogs.open_asked()
@@ -171,3 +172,19 @@ def test_a_made_up_address_is_harmless(fake: FakeGateway) -> None:
         assert not test.exception
     paths = {line.split()[1] for line in fake.asked}
     assert not any("join-tokens" in path and "nodes" not in path for path in paths)
+
+
+def test_what_waits_is_decided_here(pool: FakeGateway) -> None:
+    """One's own waits; that of another is approved, or refused with a reason."""
+    test = opened("approvals")
+    assert not test.exception
+    codes = [one.value for one in test.code]
+    assert codes == ["reboot", "uptime"]
+    assert "Waits for another person" in markdown(test)
+    buttons = {one.label: one for one in test.button if one.label in {"Approve", "Refuse"}}
+    assert buttons["Refuse"].disabled
+    buttons["Approve"].click().run()
+    assert pool.decided == [("approve", "")]
+    test.text_input[0].input("not today").run()
+    next(one for one in test.button if one.label == "Refuse").click().run()
+    assert pool.decided[1:] == [("refuse", "not today")]

@@ -160,6 +160,16 @@ async def test_garbage_on_every_subject_of_nodes_hurts_nobody(stage: Stage) -> N
         assert (await stage.get(run.id)).over
 
 
+async def test_who_waits_for_what_has_just_ended_does_not_wait(stage: Stage) -> None:
+    """It may have ended after it was read, and before there was anybody to be told."""
+    async with stage.node().online() as node:
+        run = await stage.run(node)
+        await node.report(run.id, State.DONE, exit=0)
+        assert stage.scheduler
+        async with asyncio.timeout(2):
+            await stage.scheduler.keeper.finish(run.id, 20)
+
+
 async def test_cancelling_what_is_queued_is_done_at_once(stage: Stage) -> None:
     """It never left, so it is over, and the node never gets it."""
     node = stage.node()

@@ -212,6 +212,9 @@ async def hostile(home: Server, node: Evil, me: str, text: str) -> None:
     home.api("POST", f"/runs/{run}/cancel")
 
 
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
 @pytest.fixture(autouse=True)
 def _collected() -> Iterator[None]:
     """Have the sockets of refused attempts collected, which nats-py leaves open."""
@@ -219,7 +222,6 @@ def _collected() -> Iterator[None]:
     gc.collect()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_flood_delays_nobody_else(home: Server) -> None:
     """One node shouts on each of its subjects as fast as it can; the others are served."""
 

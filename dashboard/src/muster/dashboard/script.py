@@ -1,11 +1,25 @@
 """The Streamlit script: who is logged in, and the pages."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
 from muster.dashboard.i18n import t
-from muster.dashboard.views import audit, dialogs, fleet, heading, history, join, node, run
+from muster.dashboard.views import (
+    approvals,
+    audit,
+    dialogs,
+    fleet,
+    heading,
+    history,
+    join,
+    node,
+    run,
+)
+from muster.kit import policy
 
 
 def main() -> None:
@@ -17,23 +31,36 @@ def main() -> None:
         initial_sidebar_state="collapsed",
         menu_items={"About": t("about")},  # a menu at all: there the theme is chosen
     )
-    pages = [
-        st.Page(fleet.page, title=t("nav.fleet"), icon=":material/dns:", url_path="fleet"),
-        st.Page(node.page, title=t("nav.node"), icon=":material/monitoring:", url_path="node"),
-        st.Page(run.page, title=t("nav.run"), icon=":material/terminal:", url_path="run"),
-        st.Page(
-            history.page, title=t("nav.history"), icon=":material/history:", url_path="history"
-        ),
-        st.Page(join.page, title=t("nav.join"), icon=":material/add_link:", url_path="join"),
-        st.Page(
-            audit.page, title=t("nav.audit"), icon=":material/verified_user:", url_path="audit"
-        ),
-    ]
+    heading.ask()
+    pages = [_page(*one) for one in _PAGES if _may(one[3])]
     chosen = st.navigation(pages, position="top")
     st.session_state.pages = {page.url_path or "fleet": page for page in pages}
     if heading.show(chosen.title):
         chosen.run()
         dialogs.open_asked()
+
+
+_PAGES: Final[tuple[tuple[str, Callable[[], None], str, str], ...]] = (
+    ("fleet", fleet.page, "dns", "self"),
+    ("node", node.page, "monitoring", "node.read"),
+    ("run", run.page, "terminal", "run.create run.read"),
+    ("history", history.page, "history", "run.read"),
+    ("approvals", approvals.page, "approval", "run.create run.approve"),
+    ("join", join.page, "add_link", "node.join"),
+    ("audit", audit.page, "verified_user", "audit.read"),
+)
+"""Name, content, icon, and actions of which one has to be allowed for the page to be there."""
+
+
+def _page(name: str, content: Callable[[], None], icon: str, _needs: str) -> StreamlitPage:
+    return st.Page(content, title=t(f"nav.{name}"), icon=f":material/{icon}:", url_path=name)
+
+
+def _may(needed: str) -> bool:
+    """Whether a page is for the person who looks; the gateway decides about what is on it."""
+    who = heading.person()
+    held = who.permissions if who else []
+    return any(policy.allows(held, action) for action in needed.split())
 
 
 main()

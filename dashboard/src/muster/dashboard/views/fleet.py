@@ -11,8 +11,9 @@ from muster.dashboard import shapes
 from muster.dashboard.i18n import t
 from muster.dashboard.session import api, once
 from muster.dashboard.settings import settings
-from muster.dashboard.views import ordering
+from muster.dashboard.views import heading, ordering
 from muster.dashboard.views.picking import ROW, Picker, Turner, height
+from muster.kit import policy
 from muster.kit.text import clean
 
 _SIZES: Final = (50, 100, 250, 1000)
@@ -229,9 +230,17 @@ def _columns(order: tuple[str, bool] | None) -> dict[str, Any]:
 
 def _nobody() -> None:
     """Say how the first host joins."""
+    if not policy.allows(_permissions(), "node.join"):
+        st.info(t("fleet.unseen"))
+        return
     with st.container(border=True, horizontal_alignment="center"):
         st.markdown(t("fleet.nobody"), text_alignment="center")
         st.code("muster node token", language="sh", width="content")
         st.page_link(
             st.session_state.pages["join"], label=t("fleet.invite"), icon=":material/add_link:"
         )
+
+
+def _permissions() -> list[str]:
+    who = heading.person()
+    return who.permissions if who else []

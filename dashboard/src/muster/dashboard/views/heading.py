@@ -7,20 +7,31 @@ from muster.dashboard.i18n import LANGUAGES, language, t
 from muster.dashboard.session import api, once
 
 
+def person() -> Person | None:
+    """Return who looks at the page, as it was when the page began to be drawn."""
+    found: Person | None = st.session_state.get("person")
+    return found
+
+
+def ask() -> None:
+    """Ask who looks at the page; what they may do may have changed."""
+    st.session_state.person = once(lambda: api().get(Person, "me"))
+
+
 def show(title: str) -> bool:
     """Draw the heading; whether somebody is logged in."""
-    person = once(lambda: api().get(Person, "me"))
-    if person is None:
+    who = person()
+    if who is None:
         return False
     with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False):
         st.subheader(title, anchor=False)
-        with st.popover(person.name, icon=":material/account_circle:", type="tertiary"):
-            _account(person)
+        with st.popover(who.name, icon=":material/account_circle:", type="tertiary"):
+            _account(who)
     return True
 
 
-def _account(person: Person) -> None:
-    st.caption(t("account.as", name=person.name, roles=", ".join(person.roles) or "-"))
+def _account(who: Person) -> None:
+    st.caption(t("account.as", name=who.name, roles=", ".join(who.roles) or "-"))
     st.session_state.setdefault("language", language())
     st.segmented_control(
         t("account.language"),

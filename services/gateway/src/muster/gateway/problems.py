@@ -141,10 +141,14 @@ def install(app: FastAPI) -> None:  # noqa: C901  # one handler after another
 
 def _methods(request: Request) -> list[str]:
     """Return what may be done at a path: several routes may share it, each with its methods."""
+    paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
+    here = request.url.path
+    if here in paths:
+        return sorted(map(str.upper, paths[here]))
     return sorted(
         method.upper()
-        for path, methods in request.app.openapi()["paths"].items()
-        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)), request.url.path)
+        for path, methods in paths.items()
+        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)), here)
         for method in methods
     )
 

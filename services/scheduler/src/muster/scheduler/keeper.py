@@ -59,6 +59,9 @@ class Keeper:
     async def finish(self, run: str, seconds: float) -> None:
         """Wait until *run* is over, but no longer than *seconds*."""
         event = self._finished.setdefault(run, asyncio.Event())
+        if await self._db.read(lambda conn: store.is_over(conn, run)):
+            self._finished.pop(run, None)
+            return  # it ended before anybody waited for it
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await event.wait()

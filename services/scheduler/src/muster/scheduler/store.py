@@ -126,6 +126,11 @@ def find(conn: Connection, prefix: str) -> Row[Any]:
     return found[0]
 
 
+def is_over(conn: Connection, run: str) -> bool:
+    """Whether every target of a run is in a final state."""
+    return conn.execute(select(runs.c.finished).where(runs.c.id == run)).scalar() is not None
+
+
 def target_view(row: Row[Any]) -> TargetView:
     """Return a row of `targets` as a contract."""
     return TargetView.model_construct(
