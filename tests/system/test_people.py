@@ -185,7 +185,7 @@ def test_a_node_waits_for_approval(server: Server) -> None:
     assert "muster node approve" in done.stdout + done.stderr
     server.agents.append(agent)
     agent.start()
-    until(lambda: server.node("waits")["state"] == "pending", 10)
+    until(lambda: "pending" in server.muster("node", "ls", "waits", "-o", "csv").stdout, 10)
     assert server.muster("run", "waits", "--", "true").returncode != 0
     assert server.muster("node", "approve", "waits").returncode == 0
     server.online("waits", 40)

@@ -31,6 +31,7 @@ def secrets_of(server: Server) -> dict[str, str]:
         text = path.read_text()
         seeds = re.findall(r"\bS[A-Z][A-Z2-7]{56}\b", text)
         found |= {f"{path.name}/{number}": seed for number, seed in enumerate(seeds)}
+    found["vault.key"] = (server.data_dir / "keys" / "vault.key").read_text().strip()
     found["authority.key"] = (server.data_dir / "keys" / "authority.key").read_text().strip()
     return found
 

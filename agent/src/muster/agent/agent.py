@@ -245,19 +245,27 @@ class Agent:
         return ["run", "read"] if self.place.policy.runs else ["read"]
 
     async def _renew(self) -> None:
-        """Fetch a fresh JWT in time; it is used from the next connection on."""
-        while (due := self.me.identity.renew_in(time.time())) is not None:
-            await asyncio.sleep(min(due, 3600.0) * random.uniform(0.9, 1.0))  # noqa: S311
-            if due > 1:
-                continue
+        """Fetch a fresh JWT in time, and hear each day which keys may sign.
+
+        The JWT is used from the next connection on, the keys at once.
+        """
+        often = self.place.settings.renew
+        pause = min(60.0, often) * random.random()  # noqa: S311
+        while True:
+            due = self.me.identity.renew_in(time.time())
+            await asyncio.sleep(pause if due is None else min(due, pause))
             try:
                 news = await self.bus.ask(RENEW, RenewJwt(), node=self._node, timeout=10)
-                if set(news.authority_keys) != set(self.me.identity.authority_keys):
-                    log.warning("the server has other keys than were pinned: join again, --force")
-                self.me.become(self.me.identity.renewed(news))
+                fresh = self.me.identity.renewed(news)
+                if set(news.authority_keys) - set(fresh.authority_keys):
+                    log.warning(
+                        "the server has other keys, and none that is pinned vouches for them"
+                    )
+                self.me.become(fresh)
+                pause = often * random.uniform(0.9, 1.0)  # noqa: S311
             except (MusterError, OSError) as error:
                 log.warning("the credentials could not be renewed: %s", error)
-            await asyncio.sleep(random.uniform(20, 60))  # noqa: S311
+                await asyncio.sleep(min(random.uniform(20, 60), often))  # noqa: S311
 
 
 async def _quietly(work: Awaitable[None]) -> None:

@@ -13,6 +13,7 @@ from muster.kit import wire
 from muster.kit.client import Credentials
 from muster.kit.identity import natsjwt
 from muster.kit.identity.nkeys import Key
+from muster.kit.identity.rotation import follow
 
 RENEW_AT = 2 / 3
 """The part of a JWT's life after which a fresh one is asked for."""
@@ -50,8 +51,16 @@ class Identity(Message):
         home.write(home.identity, self.model_dump_json(indent=1))
 
     def renewed(self, news: Renewed) -> "Identity":
-        """Return it with a fresh JWT; the pinned keys stay, and the epoch never goes back."""
-        return self.model_copy(update={"jwt": news.jwt, "epoch": max(self.epoch, news.epoch)})
+        """Return it with a fresh JWT; the epoch never goes back.
+
+        Other keys are pinned only if those that are pinned have vouched for them.
+        """
+        values = {
+            "jwt": news.jwt,
+            "epoch": max(self.epoch, news.epoch),
+            "authority_keys": follow(self.authority_keys, news.notices),
+        }
+        return self.model_copy(update=values)
 
     @property
     def keys(self) -> list[bytes]:

@@ -25,6 +25,11 @@ class Settings(Base):
         gt=0,
         description="seconds between comparing notes with the scheduler",
     )
+    renew: float = Field(
+        default=86400.0,
+        gt=0,
+        description="seconds between asking for fresh credentials and for the keys that may sign",
+    )
     inventory: float = Field(
         default=300.0,
         gt=0,

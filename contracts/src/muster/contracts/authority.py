@@ -178,12 +178,24 @@ class RenewJwt(Message):
     """A node asks for a fresh JWT for the key that it has."""
 
 
+class KeyNotice(Message):
+    """Which keys may sign from now on, sealed by one that might before."""
+
+    keys: Annotated[list[ShortText], Field(min_length=1, max_length=8)]
+    """Public Ed25519 keys (raw, base64)."""
+    at: Time
+    seal: ShortText
+    """See `muster.kit.identity.seals`."""
+
+
 class Renewed(Message):
-    """A fresh JWT."""
+    """A fresh JWT, and what has become of the keys that the node has pinned."""
 
     jwt: str
     authority_keys: list[str]
     epoch: Int
+    notices: Annotated[list[KeyNotice], Field(max_length=64)] = []
+    """Oldest first, see `muster.kit.identity.rotation`."""
 
 
 class RevokeNode(Message):

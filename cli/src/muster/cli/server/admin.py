@@ -2,12 +2,14 @@
 
 import asyncio
 import importlib
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import click
 
 from muster.cli.i18n import t
-from muster.cli.server.layout import Layout
+from muster.cli.server.layout import Layout, read_state
 from muster.cli.server.place import data_dir_option
 from muster.contracts.errors import MusterError
 
@@ -17,23 +19,49 @@ def admin() -> None:
     """What only the server's own console may do."""
 
 
+@admin.command(help=t("server.admin.key"))
+@data_dir_option
+@click.argument("step", type=click.Choice(("status", "prepare", "switch", "retire")))
+@click.option("--force", is_flag=True, help=t("server.admin.key.force"))
+def key(data_dir: Path, step: str, *, force: bool) -> None:
+    """Replace the key that signs commands, in three steps."""
+    rotating = importlib.import_module("muster.authority.rotating")
+    layout, options = _authority(data_dir)
+    state = _done(rotating.step(options, step, force=force))
+    click.echo(t(f"server.admin.key.{state}"))
+    if step != "status" and read_state(layout) is not None:
+        click.echo(t("server.admin.key.restart"), err=True)
+
+
 @admin.command(help=t("server.admin.reset"))
 @data_dir_option
 @click.argument("name", default="admin", metavar=t("meta.maybe_user"))
 def reset(data_dir: Path, name: str) -> None:
     """Make somebody an administrator again, with a one-time password."""
+    rescuing = importlib.import_module("muster.authority.rescuing")
+    _, options = _authority(data_dir)
+    password = _done(rescuing.reset(options, name))
+    click.echo(t("server.admin.password", name=name), err=True)
+    click.echo(password)
+
+
+def _authority(data_dir: Path) -> tuple[Layout, Any]:
+    """Return where the server is, and the settings of its authority."""
     from muster.kit import settings  # noqa: PLC0415  # only when it is needed
 
     layout = Layout(data_dir.resolve())
     if not layout.root.is_dir():
         raise click.ClickException(t("server.doctor.no_dir", dir=str(layout.root)))
     kind = importlib.import_module("muster.authority.settings").Settings
-    rescuing = importlib.import_module("muster.authority.rescuing")
     given = {"data_dir": str(layout.root)}
     try:
-        options = settings.load(kind, "authority", toml=layout.settings, given=given).settings
-        password = asyncio.run(rescuing.reset(options, name))
-    except (settings.BadSettingsError, MusterError) as error:
+        return layout, settings.load(kind, "authority", toml=layout.settings, given=given).settings
+    except settings.BadSettingsError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(t("server.admin.password", name=name), err=True)
-    click.echo(password)
+
+
+def _done(work: Coroutine[Any, Any, str]) -> str:
+    try:
+        return asyncio.run(work)
+    except MusterError as error:
+        raise click.ClickException(str(error)) from error

@@ -175,7 +175,9 @@ class World:
             fresh = Ed25519PrivateKey.generate().private_bytes_raw()
             write_private(keys / "authority.key", natsjwt.text64(fresh))
         public = world.authority_key.public_key().public_bytes_raw()
-        write_private(keys / "authority.pub", natsjwt.text64(public) + "\n")
+        accepted = keys / "authority.pub"
+        if not accepted.exists() or natsjwt.text64(public) not in accepted.read_text().split():
+            write_private(accepted, natsjwt.text64(public) + "\n")
         return world
 
     def _key(self, name: str) -> Key:

@@ -20,6 +20,7 @@ from muster.authority.part import Tools
 from muster.contracts.authority import AUDIT_HEAD, AuditHead, AuditVerdict
 from muster.contracts.errors import MusterError
 from muster.kit.files import touch_private
+from muster.kit.identity.rotation import Rotation
 from muster.kit.identity.seals import is_sealed, seal
 from muster.kit.identity.world import World
 
@@ -66,7 +67,8 @@ class Heads:
     async def verify(self) -> AuditVerdict:
         """Follow the chain, and hold it against every head in the file and in the stream."""
         published = [*await asyncio.to_thread(_read, self.file), *await self._stream()]
-        keys = self._tools.settings.public_keys()
+        settings = self._tools.settings
+        keys = [*settings.public_keys(), *Rotation(settings.keys_dir).retired()]
         return await self._tools.db.read(lambda conn: _against(conn, published, keys))
 
     async def _stream(self) -> list[AuditHead]:

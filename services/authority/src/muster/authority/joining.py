@@ -47,6 +47,7 @@ from muster.kit import outbox
 from muster.kit.bus import Caller, answers
 from muster.kit.files import write_private
 from muster.kit.identity import natsjwt, nkeys
+from muster.kit.identity.rotation import Rotation
 from muster.kit.identity.world import NODE_TEMPLATE
 from muster.kit.text import clean
 
@@ -54,6 +55,7 @@ log = logging.getLogger(__name__)
 
 _PUSH: Final = "$SYS.REQ.CLAIMS.UPDATE"
 _EVERY: Final = 30.0
+_NOTICES: Final = 64
 _AGAIN: Final = "make another with: muster node token"
 
 
@@ -169,6 +171,7 @@ class Joining(Part):
             "hostname": clean(ask.hostname),
             "joined": now,
             "jwt_expires": self._until(now),
+            "renewed": now,
             "pending": token.approve,
         }
         store.add_node(conn, row)
@@ -210,7 +213,7 @@ class Joining(Part):
             row = store.node(conn, node)
             if row is None or row.revoked is not None:
                 raise Denied("this node has been revoked")
-            store.extend(conn, node, self._until(now))
+            store.extend(conn, node, now, self._until(now))
             return row
 
         row = await self.tools.db.write(extend)
@@ -218,6 +221,7 @@ class Joining(Part):
             jwt=self._mint(node, row.public_key, now),
             authority_keys=self._public_keys(),
             epoch=await self._epoch(),
+            notices=Rotation(self.tools.settings.keys_dir).notices()[-_NOTICES:],
         )
 
     @answers(APPROVE_NODE)

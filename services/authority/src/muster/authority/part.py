@@ -17,6 +17,10 @@ SERVER: Final = "@server"
 """Who does, in the audit, what nobody has asked for."""
 
 
+CONSOLE: Final = "@console"
+"""Who does, in the audit, what is done on the server itself."""
+
+
 def utc_now() -> datetime:
     """Return the wall clock; tests pass another."""
     return datetime.now(UTC)

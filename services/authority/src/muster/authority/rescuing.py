@@ -9,12 +9,10 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from muster.authority import chain, directory, passwords, store
-from muster.authority.part import utc_now
+from muster.authority.part import CONSOLE, utc_now
 from muster.authority.settings import Settings
 from muster.contracts.errors import NotFound
 from muster.kit.sql import open_database
-
-CONSOLE = "@console"
 
 
 async def reset(settings: Settings, name: str) -> str:

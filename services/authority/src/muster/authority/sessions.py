@@ -50,7 +50,7 @@ class Sessions(Part):
         """Work with *tools*."""
         super().__init__(tools)
         self.slowing = Slowing()
-        self.vault = Vault(tools.world.authority_key, "second factor")
+        self.vault = Vault(tools.settings.keys_dir, "second factor")
 
     @answers(LOGIN)
     async def login(self, ask: Login, caller: Caller) -> Session:  # noqa: ARG002

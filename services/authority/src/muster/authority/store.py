@@ -123,9 +123,10 @@ def node(conn: Connection, node: str) -> Any | None:
     return conn.execute(select(nodes).where(nodes.c.id == node)).first()
 
 
-def extend(conn: Connection, node: str, until: datetime) -> None:
-    """Note how long a node's newest credentials are good for."""
-    conn.execute(update(nodes).where(nodes.c.id == node).values(jwt_expires=until))
+def extend(conn: Connection, node: str, now: datetime, until: datetime) -> None:
+    """Note that a node has fresh credentials, and how long they are good for."""
+    values = {"renewed": now, "jwt_expires": until}
+    conn.execute(update(nodes).where(nodes.c.id == node).values(**values))
 
 
 def approve(conn: Connection, node: str) -> None:

@@ -105,6 +105,7 @@ nodes: Final = Table(
     Column("hostname", Text, nullable=False),
     Column("joined", UtcTime, nullable=False),
     Column("jwt_expires", UtcTime, nullable=False),
+    Column("renewed", UtcTime, nullable=False, server_default="1970-01-01 00:00:00"),
     Column("revoked", UtcTime),
     Column("pending", Boolean, nullable=False, server_default=false()),  # nobody has approved it
 )

@@ -177,10 +177,12 @@ def size(node: Node) -> int:
 
 
 def _gone(entry: Entry) -> bool:
+    """Whether nothing can be run there, whatever comes."""
     return entry.state in {NodeState.REVOKED, NodeState.PENDING}
 
 
 def _wanted(entry: Entry, state: NodeState | None, query: str) -> bool:
-    if entry.state is not state if state else _gone(entry):
+    hidden = entry.state is not state if state else entry.state is NodeState.REVOKED
+    if hidden:
         return False
     return not query or any(query in word.casefold() for word in entry.words())
