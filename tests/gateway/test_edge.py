@@ -16,7 +16,8 @@ from muster.gateway.limiter import Limiter
 from muster.kit.testing import Broker
 from tests.gateway.world import NODE, RUN, World, world
 
-PUBLIC = {f"/api/v1/{path}" for path in ("login", "ca", "join", "invitations/accept")} | {
+OPEN = ("login", "ca", "join", "invitations/accept", "device", "device/token")
+PUBLIC = {f"/api/v1/{path}" for path in OPEN} | {
     "/health",
     "/healthz",
     "/readyz",

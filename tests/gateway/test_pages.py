@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from muster.contracts.authority import ChangePassword, Exchange
+from muster.contracts.devices import ApproveDevice
 from muster.contracts.people import Accept
 from muster.gateway.languages import LANGUAGES
 from muster.kit.testing import Broker
@@ -59,7 +60,8 @@ def test_every_text_is_used_and_every_used_text_is_there() -> None:
     """A key that no template and no module names is left over."""
     folder = resources.files("muster.gateway")
     sources = [one.read_text("utf-8") for one in (folder / "templates").iterdir()]
-    sources.append((folder / "pages.py").read_text("utf-8"))
+    modules = ("pages.py", "factor_pages.py", "device_pages.py")
+    sources += [(folder / name).read_text("utf-8") for name in modules]
     named = set(re.findall(r"""["']([a-z]+\.[a-z_.]+[a-z])["']""", "\n".join(sources)))
     keys = set(catalogue("en"))
     free = {key for key in keys if key.startswith("error.") and key != "error.home"}
@@ -75,6 +77,7 @@ def test_every_text_is_used_and_every_used_text_is_there() -> None:
         "invitation.html",
         "code.html",
         "factor.html",
+        "device.html",
         "waiting.html",
         "api.html",
     }
@@ -116,6 +119,27 @@ async def test_a_second_factor_is_set_up_on_a_page(here: World) -> None:
         done = await client.post("/factor/confirm", data=code)
         assert "ab-cd" in done.text
         assert (await client.post("/factor", data={"password": "x"})).status_code == 403
+
+
+async def test_a_command_line_is_let_in_on_a_page(here: World) -> None:
+    """Code, who it is, yes; a link alone does nothing, and a foreign form is refused."""
+    async with here.client(None) as client:
+        away = await client.get("/device?code=BCDF-GHJK")
+        assert away.headers["location"] == "/login?next=/device%3Fcode%3DBCDFGHJK"
+        started = await client.post("/api/v1/device", json={"name": "laptop"})
+        assert started.json()["code"] == "BCDF-GHJK"
+        waits = await client.post("/api/v1/device/token", json={"secret": "s3"})
+        assert waits.json() == {"token": ""}
+    async with here.browser() as client:
+        assert 'name="code"' in (await client.get("/device")).text
+        page = await client.get("/device?code=bcdf-ghjk")
+        assert "&lt;laptop&gt;" in page.text
+        assert here.authority.count(ApproveDevice) == 0
+        form = {"csrf": field(page, "csrf"), "code": field(page, "code"), "yes": "yes"}
+        assert (await client.post("/device", data={**form, "csrf": "x"})).status_code == 403
+        done = await client.post("/device", data=form)
+        assert done.status_code == 200
+        assert here.authority.last(ApproveDevice).code == "bcdfghjk"
 
 
 async def test_an_invited_person_comes_in_by_the_link(here: World) -> None:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from muster.contracts import approvals as w
 from muster.contracts import authority as a
+from muster.contracts import devices as d
 from muster.contracts import factors as f
 from muster.contracts import nodes as n
 from muster.contracts import people as p
@@ -201,6 +202,13 @@ class Authority(Peer):
     approvals = canned(w.LIST_APPROVALS, w.Approvals(items=[]))
     approve = canned(w.APPROVE, NOTHING)
     refuse = canned(w.REFUSE, NOTHING)
+    start_device = canned(
+        d.START_DEVICE,
+        d.DeviceStarted(secret="s3", code="BCDF-GHJK", expires=NOW),  # noqa: S106
+    )
+    look_at_device = canned(d.LOOK_AT_DEVICE, d.Device(name="<laptop>", address="::1", created=NOW))
+    approve_device = canned(d.APPROVE_DEVICE, NOTHING)
+    take_device = canned(d.TAKE_DEVICE, d.DeviceTaken())
     start_factor = canned(f.START_FACTOR, f.FactorStarted(secret="ABC", uri="otpauth://totp/x"))  # noqa: S106
     confirm_factor = canned(f.CONFIRM_FACTOR, f.RecoveryCodes(codes=["ab-cd"]))
     show_factor = canned(f.SHOW_FACTOR, NOTHING)

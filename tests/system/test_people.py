@@ -10,6 +10,7 @@ from http.cookiejar import CookieJar
 from pathlib import Path
 from urllib.parse import urlencode
 
+import httpx
 import pytest
 
 from tests.system.conftest import ENV, Agent, Server, until
@@ -213,3 +214,33 @@ def test_a_command_runs_as_another_user_where_both_sides_allow_it(server: Server
     assert refused.returncode == 7
     assert "as the user nobody" in refused.stderr
     assert plain("can", "run.create", "run-as", "--run-as", "nobody").returncode == 7
+
+
+def test_a_command_line_is_let_in_from_a_browser(server: Server, li: Cli, tmp_path: Path) -> None:
+    """It shows a code; the person says yes where they have logged in; then it acts as them."""
+    other = Cli(tmp_path / "other")
+    env = {k: v for k, v in ENV.items() if not k.startswith("XDG_")} | {"HOME": str(other.home)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "muster.cli", "login", server.url, "--web"],
+        env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    ) as waiting:  # fmt: skip
+        assert waiting.stderr
+        code = waiting.stderr.readline().split()[-1]
+        context = next((li.home / ".config/muster/contexts").glob("*.json"))
+        secret = json.loads(context.read_text())["token"]
+        yes_to(server, secret, code)
+        waiting.communicate(timeout=30)
+        assert waiting.returncode == 0
+    name = (li.home / "name").read_text()
+    assert other("whoami").stdout.strip() == name
+
+
+def yes_to(server: Server, secret: str, code: str) -> None:
+    """Say yes on the page, as the browser of somebody who has logged in does."""
+    with httpx.Client(cookies={"muster": secret}, timeout=20) as browser:
+        page = browser.get(f"{server.url}/device?code={code}").text
+        csrf = re.search(r'name="csrf" value="([^"]+)"', page)
+        assert csrf
+        form = {"csrf": csrf[1], "code": code, "yes": "yes"}
+        assert browser.post(f"{server.url}/device", data=form).status_code == 200

@@ -17,6 +17,7 @@ from muster.cli.failures import Failure
 from muster.cli.i18n import t
 from muster.cli.session import Session, connected
 from muster.cli.trust import authority_of
+from muster.cli.web_login import by_browser
 
 _SECRETS: Final = ("__Host-muster", "muster")
 _REFUSED: Final = 400
@@ -26,6 +27,7 @@ _REFUSED: Final = 400
 @click.argument("url", metavar=t("meta.url"))
 @click.option("--user", "-u", default="", metavar=t("meta.user"), help=t("login.user"))
 @click.option("--name", default="", metavar=t("meta.name"), help=t("login.name"))
+@click.option("--web", is_flag=True, help=t("login.web.help"))
 @click.option("--password-stdin", is_flag=True, help=t("login.stdin"))
 @click.option("--token-stdin", is_flag=True, help=t("login.token"))
 @click.option("--ca", type=click.Path(path_type=Path, exists=True), help=t("login.ca"))
@@ -36,6 +38,7 @@ def login(  # noqa: PLR0913, PLR0917  # one argument per option
     name: str,
     ca: Path | None,
     fingerprint: str,
+    web: bool,  # noqa: FBT001
     password_stdin: bool,  # noqa: FBT001
     token_stdin: bool,  # noqa: FBT001
 ) -> None:
@@ -45,6 +48,8 @@ def login(  # noqa: PLR0913, PLR0917  # one argument per option
     password = ""
     if token_stdin:
         found = Context(url, sys.stdin.readline().strip(), trusted)
+    elif web:
+        found = Context(url, by_browser(Context(url, "", trusted)), trusted)
     else:
         user = user or ask(t("login.ask.user"))
         password = _password(from_stdin=password_stdin)

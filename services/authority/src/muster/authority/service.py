@@ -7,6 +7,7 @@ commands, and writes all of that into an audit that cannot be changed unnoticed.
 import asyncio
 
 from muster.authority import chain, store
+from muster.authority.devices import DeviceCalls
 from muster.authority.factors import FactorCalls
 from muster.authority.heads import Heads
 from muster.authority.joining import Joining
@@ -30,7 +31,7 @@ from muster.kit.bus import Caller, answers
 from muster.kit.durable import AUDIT, ensure_streams
 
 
-class Authority(UserCalls, RoleCalls, FactorCalls, Signing, Joining):
+class Authority(UserCalls, RoleCalls, FactorCalls, DeviceCalls, Signing, Joining):
     """People, nodes, signatures, audit."""
 
     def __init__(self, tools: Tools) -> None:

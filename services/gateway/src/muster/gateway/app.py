@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from muster.gateway import __version__, factor_pages, openapi, pages, problems, proxy
+from muster.gateway import __version__, device_pages, factor_pages, openapi, pages, problems, proxy
 from muster.gateway.cookies import Cookies
 from muster.gateway.edge import Edge
 from muster.gateway.gate import Gate
@@ -16,6 +16,7 @@ from muster.gateway.people import People
 from muster.gateway.routes import (
     approvals,
     audit,
+    devices,
     events,
     health,
     joining,
@@ -62,9 +63,21 @@ def create_app(bus: Bus, settings: Settings, dashboard: Upstream | None = None) 
         joins=Limiter(settings.joins_per_minute),
         logins=Limiter(settings.logins_per_minute),
     )
-    for part in (session, me, users, roles, nodes, runs, approvals, joining, audit, events):
+    for part in (
+        session,
+        devices,
+        me,
+        users,
+        roles,
+        nodes,
+        runs,
+        approvals,
+        joining,
+        audit,
+        events,
+    ):
         app.include_router(part.router, prefix=API)
-    for part in (health, pages, factor_pages, proxy):
+    for part in (health, pages, factor_pages, device_pages, proxy):
         app.include_router(part.router)
     problems.install(app)
     openapi.install(app)
