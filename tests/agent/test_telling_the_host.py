@@ -3,9 +3,15 @@
 import asyncio
 from datetime import timedelta
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import cast
 
+import pytest
+
+from muster.agent.agent import Agent
 from muster.agent.home import Home
 from muster.agent.identity import Identity
+from muster.contracts.authority import Renewed, RenewJwt
 from muster.contracts.names import new_node_id
 from muster.contracts.runs import State
 from muster.kit.testing import Broker
@@ -62,3 +68,25 @@ async def test_credentials_are_renewed_in_time(broker: Broker, home: Home) -> No
         assert (await server.done("true")).state is State.DONE
         await process.end()
         assert "other keys" in process.logged()
+
+
+async def test_a_clock_that_runs_ahead_makes_nobody_ask_again_and_again() -> None:
+    """By such a clock fresh credentials are due as soon as they are there."""
+    asked: list[RenewJwt] = []
+
+    async def ask(_call: object, question: RenewJwt, **_more: object) -> Renewed:
+        asked.append(question)
+        return Renewed(jwt="j", authority_keys=[], epoch=1)
+
+    identity = SimpleNamespace(renew_in=lambda _now: 0.0, authority_keys=[])
+    identity.renewed = lambda _news: identity
+    agent = SimpleNamespace(
+        place=SimpleNamespace(settings=SimpleNamespace(renew=86400.0)),
+        me=SimpleNamespace(identity=identity, become=lambda _fresh: None),
+        bus=SimpleNamespace(ask=ask),
+        _node="n",
+    )
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await Agent._renew(cast("Agent", agent))  # noqa: SLF001
+    assert len(asked) == 1

@@ -265,7 +265,8 @@ class Agent:
                 pause = often * random.uniform(0.9, 1.0)  # noqa: S311
             except (MusterError, OSError) as error:
                 log.warning("the credentials could not be renewed: %s", error)
-                await asyncio.sleep(min(random.uniform(20, 60), often))  # noqa: S311
+            # also after a success: by a clock that runs ahead the next one is due at once
+            await asyncio.sleep(min(random.uniform(20, 60), often))  # noqa: S311
 
 
 async def _quietly(work: Awaitable[None]) -> None:
