@@ -46,9 +46,12 @@ class Heads:
         while True:
             try:
                 await self.publish()
-            except (MusterError, OSError) as error:
+            except MusterError as error:
                 log.warning("the head of the audit is not published: %s", error)
                 await asyncio.sleep(min(pause, 10))
+            except Exception:  # it must not take the pushing of revocations with it
+                log.exception("the head of the audit is not published")
+                await asyncio.sleep(min(pause, 60))
             else:
                 await asyncio.sleep(pause)
 
