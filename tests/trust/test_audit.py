@@ -28,6 +28,8 @@ def test_an_export_is_whole_and_harmless(home: Server, tmp_path: Path) -> None:
     file.write_text("\n".join(changed) + "\n")
     broken = home.muster("audit", "check", str(file))
     assert (broken.returncode, "BROKEN" in broken.stdout) == (1, True)
+    file.write_text("no JSON\n")
+    assert "no export" in home.muster("audit", "check", str(file)).stderr
     file.write_text("\n".join([*lines[:3], *lines[4:]]) + "\n")
     assert home.muster("audit", "check", str(file)).returncode == 1
     table = home.muster("audit", "export", "--format", "csv", "--action", "run.")

@@ -11,7 +11,7 @@ from muster.cli import human
 from muster.cli.client import path
 from muster.cli.completing import complete_nodes
 from muster.cli.durations import Duration
-from muster.cli.failures import Exit
+from muster.cli.failures import Exit, Failure
 from muster.cli.folding import fold
 from muster.cli.i18n import t
 from muster.cli.session import Session, connected
@@ -145,15 +145,17 @@ def export(session: Session, /, after: int, form: str, **wanted: Any) -> None:
 
 
 @audit.command("check", help=t("audit.check.help"))
-@click.argument("file", type=click.File("r", encoding="utf-8"), metavar=t("meta.dir"))
+@click.argument("file", type=click.File("r", encoding="utf-8"), metavar=t("meta.export"))
 def check(file: TextIO) -> int:
     """Check an exported file without any server."""
     previous: str | None = None
     number = 0
     for line in file:
-        row = json.loads(line)
-        told = row.pop("hash")
-        row["at"] = datetime.fromisoformat(row["at"])
+        try:
+            row = json.loads(line)
+            told, row["at"] = row.pop("hash"), datetime.fromisoformat(row["at"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Failure(t("audit.check.none"), code=Exit.USAGE) from error
         start = GENESIS if row["seq"] == 1 else previous
         if (start is not None and link(start, row) != told) or row["seq"] <= number:
             click.echo(t("audit.broken", seq=row["seq"]))
