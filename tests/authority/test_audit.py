@@ -177,8 +177,7 @@ async def test_records_are_found_by_what_is_in_them(db: Database) -> None:
         page = await db.read(lambda conn: chain.page(conn, ListAudit(**wanted)))
         return [one.seq for one in page.items]
 
-    assert await found(text="DÉTAIL 7 ", limit=5) in ([8], [])  # SQLite folds ASCII alone
-    assert await found(text="tail 7 ") == [8]
+    assert await found(text="TAIL 7 ") == [8]
     assert await found(who="person 1", limit=2) == [29, 26]
     assert await found(after=27) == [28, 29, 30]
     assert await found(after=0, limit=3) == [1, 2, 3]
