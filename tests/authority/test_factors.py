@@ -6,7 +6,7 @@ import pyotp
 import pytest
 
 from muster.authority import codes
-from muster.contracts.authority import LOGIN, Login, Session
+from muster.contracts.authority import LOGIN, Login, Origin, Session
 from muster.contracts.errors import (
     Conflict,
     Denied,
@@ -149,6 +149,22 @@ async def test_codes_cannot_be_tried_through(stage: Stage) -> None:
     else:
         pytest.fail("ten wrong codes in a row")
     assert app.code()
+
+
+async def test_codes_cannot_be_tried_through_from_many_addresses(stage: Stage) -> None:
+    """Who has the password and a thousand addresses gets no more tries than with one."""
+    await with_factor(stage)
+    for number in range(10):
+        home = Origin(address=f"192.0.2.{number}")
+        ask = Login(name="li", password=PASSWORD, code=f"{number:06}", origin=home)
+        try:
+            await stage.client.ask(LOGIN, ask, timeout=20)
+        except TooMany:
+            break
+        except SecondFactor:
+            continue
+    else:
+        pytest.fail("ten wrong codes in a row")
 
 
 async def test_recovery_codes_open_once_each(stage: Stage) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from muster.authority import chain, codes, directory, passwords, store
 from muster.authority.deciding import Deciding
 from muster.authority.part import address_of, digest
-from muster.authority.sessions import kept
+from muster.authority.sessions import CODES, kept
 from muster.contracts.authority import Origin, Session
 from muster.contracts.base import NOTHING, Nothing
 from muster.contracts.errors import Conflict, Denied, SecondFactor, Unauthenticated
@@ -45,6 +45,7 @@ class FactorCalls(Deciding):
         if row is None or row.kind != "half" or row.expires <= now or row.disabled:
             raise Unauthenticated("the login has taken too long: begin again")
         self.slowing.attempt(row.person, ask.origin.address)
+        self.slowing.attempt(row.person, CODES)
 
         def finish(conn: Connection) -> Session | None:
             if store.behind(conn, digest(ask.secret)) is None:
@@ -62,6 +63,7 @@ class FactorCalls(Deciding):
         if session is None:
             raise SecondFactor(_WRONG)
         self.slowing.succeeded(row.person, ask.origin.address)
+        self.slowing.succeeded(row.person, CODES)
         return session
 
     @answers(START_FACTOR)

@@ -38,6 +38,10 @@ from muster.kit.text import clean
 ADMIN: Final = "admin"
 _HALF: Final = timedelta(minutes=5)
 """For which a login waits for its code."""
+CODES: Final = "codes"
+"""Where codes of second factors are counted, from all addresses together: only who has the
+password comes that far, so no stranger slows anybody down by it."""
+
 _TOKEN_DAYS: Final = 3650
 _TOUCH: Final = timedelta(minutes=1)
 _WRONG: Final = "name or password is wrong"
@@ -63,6 +67,8 @@ class Sessions(Part):
         if row is None or not genuine:
             await self._note(ask.name, "login", "refused", address)
             raise Unauthenticated(_WRONG)
+        if row.totp and ask.code:
+            self.slowing.attempt(row.name, CODES)
 
         def begin(conn: Connection) -> Session | None:
             return self._begin_by(conn, ask, row.password)
@@ -73,6 +79,7 @@ class Sessions(Part):
             raise SecondFactor("that code is wrong, or was used")
         if not session.needs_code:
             self.slowing.succeeded(ask.name, address)
+            self.slowing.succeeded(row.name, CODES)
         return session
 
     def _begin_by(self, conn: Connection, ask: Login, password: str) -> Session | None:
