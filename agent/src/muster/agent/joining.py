@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from muster.contracts.authority import Join, Joined
 from muster.contracts.errors import BY_CODE, Denied, Malformed, MusterError, Unavailable
-from muster.kit.identity.certificates import client_context, fingerprint
+from muster.kit.identity.certificates import blind_context, client_context, fingerprint
 from muster.kit.identity.nkeys import Key
 from muster.kit.text import clean
 
@@ -99,10 +99,8 @@ def join(token: Token, hostname: str = "") -> tuple[Joined, Key]:
 
 def _trusted(token: Token) -> ssl.SSLContext:
     """Return a context that trusts the authority whose fingerprint the token has."""
-    blind = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    blind.check_hostname = False
-    blind.verify_mode = ssl.CERT_NONE  # nothing secret is sent, and what comes is checked below
-    pem = _fetch(urllib.request.Request(token.endpoint("ca")), blind).decode("ascii", "replace")  # noqa: S310
+    first = urllib.request.Request(token.endpoint("ca"))  # noqa: S310
+    pem = _fetch(first, blind_context()).decode("ascii", "replace")
     try:
         found = fingerprint(pem)
         context = client_context(pem)

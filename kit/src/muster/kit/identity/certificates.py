@@ -61,6 +61,17 @@ def issue_server(ca: Issued, hosts: Iterable[str], *, days: int = 365) -> Issued
     return _issued(builder.sign(ca_key, hashes.SHA256()), key)
 
 
+def blind_context() -> ssl.SSLContext:
+    """Return a context that trusts anybody: for a first look at a CA, which is compared next.
+
+    Nothing secret may be sent by it.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def fingerprint(pem: str | bytes) -> str:
     """Return the SHA-256 of a certificate's DER, hexadecimal."""
     data = pem.encode() if isinstance(pem, str) else pem
