@@ -144,3 +144,38 @@ def test_a_cut_cable(far: Server, site: Site, tmp_path: Path) -> None:
     assert far.over(busy, 60)["counts"] == {"done": 1}
     assert far.output(busy, agent.id) == b"end\n"
     assert ledger.read_text() == "x\nx\n"
+
+
+def _login(
+    site: Site, home: Path, server: Server, *words: str
+) -> "subprocess.CompletedProcess[str]":
+    home.mkdir(exist_ok=True)
+    return subprocess.run(
+        [*site.inside, sys.executable, "-m", "muster.cli", "login", server.state()["url"],
+         "--token-stdin", "--name", "far", *words],
+        env={**ENV, "HOME": str(home), "LANG": "C.UTF-8"}, input=server.token,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_a_person_in_another_network_trusts_the_right_server(
+    far: Server, site: Site, tmp_path: Path
+) -> None:
+    """Its CA is taken by the fingerprint that the server shows, never unseen, never another one."""
+    shown = json.loads(far.muster("status", "-o", "json").stdout)["fingerprint"]
+    assert len(shown) == 64
+    unseen = _login(site, tmp_path / "unseen", far)
+    assert (unseen.returncode, "--fingerprint" in unseen.stderr) == (1, True)
+    assert shown in unseen.stderr
+    wrong = _login(site, tmp_path / "wrong", far, "--fingerprint", "0" * 64)
+    assert (wrong.returncode, "in between" in wrong.stderr) == (1, True)
+    right = _login(site, tmp_path / "right", far, "--fingerprint", shown)
+    assert right.returncode == 0, right.stderr
+    listed = subprocess.run(
+        [*site.inside, sys.executable, "-m", "muster.cli", "whoami"],
+        env={**ENV, "HOME": str(tmp_path / "right"), "LANG": "C.UTF-8"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert listed.stdout == "admin\n"
+    for home in ("unseen", "wrong"):
+        assert not list((tmp_path / home).rglob("*.json"))
