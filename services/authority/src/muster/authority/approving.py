@@ -98,8 +98,7 @@ class Approving(Deciding):
         if row is None:
             raise NotFound("there is no approval for such a run")
         nodes = [known.get(node) or Facts(node, node) for node in row.nodes]
-        request = self.request(conn, caller, _ACTION)
-        verdict = policy.decide(self.grants(conn, caller), request, nodes)
+        verdict = policy.decide(*self.wish(conn, caller, _ACTION), nodes)
         refusal = "nobody approves what they want themselves" if row.by == caller.name else ""
         refusal = refusal or next(iter(verdict.refused.values()), "")
         refusal = refusal or ("your own approving needs approval" if verdict.approval else "")

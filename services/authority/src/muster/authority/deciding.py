@@ -39,14 +39,14 @@ class Deciding(Sessions):
             raise Unauthenticated("the session is over: log in again")
         return row
 
-    def request(
+    def wish(
         self, conn: Connection, caller: Caller, action: str, run_as: str = ""
-    ) -> policy.Request:
-        """Return what the caller wants to do, as the policy asks for it."""
-        now = self.tools.now()
-        shown = self.bearer(conn, caller).fresh
+    ) -> tuple[list[Grant], policy.Request]:
+        """Return what the caller holds now, and what they want to do, as the policy asks for it."""
+        now, row = self.tools.now(), self.bearer(conn, caller)
         span = timedelta(minutes=self.tools.settings.fresh_minutes)
-        return policy.Request(action, now, run_as, fresh=shown is not None and now - shown < span)
+        fresh = row.fresh is not None and now - row.fresh < span
+        return person_of(conn, row).grants, policy.Request(action, now, run_as, fresh=fresh)
 
     def grants(self, conn: Connection, caller: Caller) -> list[Grant]:
         """Return what the caller holds now."""
@@ -54,8 +54,8 @@ class Deciding(Sessions):
 
     def held(self, conn: Connection, caller: Caller, action: str) -> list[Grant]:
         """Return what the caller holds now, if an action on the server is among it."""
-        grants = self.grants(conn, caller)
-        if why := policy.may(grants, self.request(conn, caller, action)):
+        grants, request = self.wish(conn, caller, action)
+        if why := policy.may(grants, request):
             raise Denied(f"{caller.name} may not {action}: {why}")
         return grants
 
@@ -98,12 +98,9 @@ class Deciding(Sessions):
         """Say what the caller may do, and why not the rest."""
         if ask.action not in ACTIONS:
             raise NotFound(f"there is no action {ask.action}: {', '.join(sorted(ACTIONS))}")
-
-        def read(conn: Connection) -> tuple[list[Grant], policy.Request]:
-            request = self.request(conn, caller, ask.action, ask.run_as)
-            return self.grants(conn, caller), request
-
-        grants, request = await self.tools.db.read(read)
+        grants, request = await self.tools.db.read(
+            lambda conn: self.wish(conn, caller, ask.action, ask.run_as)
+        )
         if ask.action not in NODES:
             why = policy.may(grants, request)
             return Verdict(action=ask.action, refused={why: []} if why else {})

@@ -93,10 +93,9 @@ class Signing(Approving):
         """Decide by the rights of this moment, and write it into the audit: yes or no."""
         if missing := store.missing(conn, ask.nodes):
             raise NotFound(f"unknown or revoked: {', '.join(sorted(missing)[:10])}")
-        grants = self.grants(conn, caller)
+        grants, request = self.wish(conn, caller, ACTIONS[ask.verb], ask.run_as)
         if ask.verb == "cancel":  # ending needs less than beginning
             grants = [policy.unconditional(grant) for grant in grants]
-        request = self.request(conn, caller, ACTIONS[ask.verb], ask.run_as)
         if facts is None and policy.depends(grants, request):
             return _Decision(undecided=True)
         nodes = [(facts or {}).get(node) or Facts(node, node) for node in ask.nodes]
