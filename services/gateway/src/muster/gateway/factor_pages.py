@@ -1,6 +1,7 @@
 """The page on which one sets up a second factor, without scripts."""
 
 import io
+from typing import Any
 
 import segno
 from fastapi import APIRouter, Request
@@ -9,8 +10,9 @@ from markupsafe import Markup
 
 from muster.contracts.errors import MusterError
 from muster.contracts.factors import CONFIRM_FACTOR, START_FACTOR, ConfirmFactor, StartFactor
-from muster.gateway.gate import Here
+from muster.gateway.gate import Gate, Here
 from muster.gateway.pages import fault_of, form_of, signed_in, with_token
+from muster.gateway.people import Visitor
 
 router = APIRouter(include_in_schema=False)
 
@@ -23,8 +25,7 @@ async def factor_page(request: Request, gate: Here) -> Response:
     visitor = await signed_in(request, gate)
     if visitor is None:
         return RedirectResponse(_LOGIN, 303)
-    values = {"has": visitor.person.second_factor, "name": visitor.person.name}
-    return with_token(request, gate, "factor.html", 200, **{**_EMPTY, **values})
+    return _page(request, gate, 200, **_about(visitor))
 
 
 @router.post("/factor")
@@ -40,11 +41,9 @@ async def start(request: Request, gate: Here) -> Response:
         started = await visitor.ask(START_FACTOR, ask, timeout=15)
     except MusterError as error:
         fault = fault_of(request, error, wrong="password.wrong")
-        values = {"has": visitor.person.second_factor, "name": visitor.person.name}
-        page = {**_EMPTY, **values, "fault": fault}
-        return with_token(request, gate, "factor.html", error.status, **page)
-    page = {**_EMPTY, "secret": started.secret, "picture": _picture(started.uri)}
-    return with_token(request, gate, "factor.html", 200, **page)
+        return _page(request, gate, error.status, fault=fault, **_about(visitor))
+    picture = _picture(started.uri)
+    return _page(request, gate, 200, secret=started.secret, picture=picture)
 
 
 @router.post("/factor/confirm")
@@ -61,12 +60,17 @@ async def confirm(request: Request, gate: Here) -> Response:
     except MusterError as error:
         secret = form.get("secret", "")[:64]
         fault = fault_of(request, error, wrong="code.wrong")
-        page = {**_EMPTY, "secret": secret, "fault": fault}
-        return with_token(request, gate, "factor.html", error.status, **page)
-    return with_token(request, gate, "factor.html", 200, **{**_EMPTY, "codes": done.codes})
+        return _page(request, gate, error.status, fault=fault, secret=secret)
+    return _page(request, gate, 200, codes=done.codes)
 
 
-_EMPTY = {"fault": "", "codes": [], "secret": "", "picture": "", "has": False, "name": ""}
+def _about(visitor: Visitor) -> dict[str, Any]:
+    return {"has": visitor.person.second_factor, "name": visitor.person.name}
+
+
+def _page(request: Request, gate: Gate, status: int, **values: Any) -> Response:
+    empty = {"fault": "", "codes": [], "secret": "", "picture": "", "has": False, "name": ""}
+    return with_token(request, gate, "factor.html", status, **{**empty, **values})
 
 
 def _picture(uri: str) -> Markup:
