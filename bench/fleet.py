@@ -14,6 +14,7 @@ from http.client import HTTPConnection, RemoteDisconnected
 from pathlib import Path
 from typing import Any
 
+from muster.agent.policy import own_name
 from muster.kit.testing import free_port
 
 ENV = {key: value for key, value in os.environ.items() if not key.startswith("MUSTER_")}
@@ -58,7 +59,7 @@ class Fleet:
 
     def _join(self, name: str, line: str) -> None:
         # the gateway lets an address try twenty times a minute
-        while self._agent("join", name, line).wait():
+        while self._agent("join", name, line, "--users", own_name()).wait():
             time.sleep(5)
 
     def _agent(self, verb: str, name: str, *more: str) -> "subprocess.Popen[bytes]":

@@ -13,6 +13,7 @@ from pathlib import Path
 from bench.figures import Figure, middle
 from muster.agent.home import Home, boot_id
 from muster.agent.jobs import Job
+from muster.agent.policy import own_name
 from muster.agent.spawning import Forge
 from muster.contracts.names import new_id
 from muster.contracts.runs import Command
@@ -29,7 +30,7 @@ def _bare() -> float:
 
 def _job(home: Home, *argv: str) -> Job:
     job = Job.of(home, new_id())
-    job.make(Command(argv=list(argv)), "n" + "a" * 16, "", 0)
+    job.make(Command(argv=list(argv)), "n" + "a" * 16, own_name(), reserve=0)
     return job
 
 

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from muster.agent import tree
 from muster.agent.home import Home
 from muster.agent.identity import Identity
+from muster.agent.policy import allowing, own_name
 from muster.contracts.authority import RENEW, Renewed, RenewJwt
 from muster.contracts.base import NOTHING, Message, Nothing
 from muster.contracts.errors import Unavailable
@@ -281,6 +282,8 @@ def join(broker: Broker, home: Home, node: str, life: timedelta = timedelta(days
         epoch=1,
         urls=[broker.url],
     ).save(home)
+    if not home.policy.exists():
+        home.write(home.policy, allowing(own_name()))
     return key
 
 
@@ -290,11 +293,18 @@ class Process:
     made: ClassVar[list["Process"]] = []
     """Whatever a test has started; a fixture ends it, however the test ends."""
 
-    def __init__(self, home: Home, server: Server, **settings: str) -> None:
-        """Run the agent of *home*, which is a node of *server*."""
+    def __init__(
+        self,
+        home: Home,
+        server: Server,
+        words: Sequence[str] = ("-m", "muster.agent", "run"),
+        **settings: str,
+    ) -> None:
+        """Run the agent of *home*, which is a node of *server*; *words* for another part of it."""
         self.made.append(self)
         self.home = home
         self.server = server
+        self.words = words
         self.env = {f"MUSTER_AGENT_{name.upper()}": value for name, value in settings.items()}
         self.process: asyncio.subprocess.Process | None = None
 
@@ -309,9 +319,7 @@ class Process:
         log = (self.home.root.parent / "agent.log").open("ab")
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-m",
-            "muster.agent",
-            "run",
+            *self.words,
             "--data-dir",
             str(self.home.root),
             stdout=log,

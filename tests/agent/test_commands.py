@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-import shutil
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -11,19 +11,25 @@ import pytest
 
 from muster.agent import installing
 from muster.agent.home import Home, default_dir
-from muster.agent.installing import Unit
-from tests.agent.stage import Process, Server, until
+from muster.agent.identity import Identity
+from muster.agent.policy import Policy, allowing, own_name
+from muster.agent.privileged.trust import Trust
+from muster.agent.units import AGENT, HELPER, Shape, Units, program
+from muster.contracts.names import new_node_id
+from muster.kit.testing import Broker
+from tests.agent.stage import Process, Server, join, until
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 PROGRAM = ("/usr/local/bin/muster-agent",)
+HOME = Home(Path("/var/lib/muster-agent"))
+SPLIT = Units(HOME, PROGRAM, Shape.SPLIT).texts()
 SHIPPED = {
-    "muster-agent.service": Unit(Path("/var/lib/muster-agent"), PROGRAM),
-    "muster-agent-monitor-only.service": Unit(
-        Path("/var/lib/muster-agent"), PROGRAM, user="muster-agent", monitor_only=True
-    ),
-    "muster-agent.user.service": Unit(
-        Path("%S/muster-agent"), ("%h/.local/bin/muster-agent",), own=True
-    ),
+    "muster-agent.service": SPLIT[AGENT],
+    "muster-agent-helper.service": SPLIT[HELPER],
+    "muster-agent-monitor-only.service": Units(HOME, PROGRAM, Shape.WATCHING).texts()[AGENT],
+    "muster-agent.user.service": Units(
+        Home(Path("%S/muster-agent")), ("%h/.local/bin/muster-agent",), Shape.OWN
+    ).texts()[AGENT],
 }
 
 
@@ -98,41 +104,66 @@ def test_the_default_directory() -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_shipped_units_are_the_written_ones(name: str) -> None:
     """Who installs by hand gets what `muster-agent install` writes."""
-    text = SHIPPED[name].text().replace("%%", "%")
-    assert (UNITS / name).read_text() == text
+    assert (UNITS / name).read_text() == SHIPPED[name].replace("%%", "%")
+
+
+def _unit(name: str, folder: Path) -> Path:
+    """Return a shipped unit that systemd can look at on this machine."""
+    text = (UNITS / name).read_text()
+    for path in ("/usr/local/bin/muster-agent", "%h/.local/bin/muster-agent"):
+        text = text.replace(path, "/bin/true")
+    unit = folder / name
+    unit.write_text(text.replace("User=muster-agent", "User=daemon"))
+    return unit
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_systemd_takes_the_units(name: str, tmp_path: Path) -> None:
     """No unknown directive, no wrong value."""
-    if not shutil.which("systemd-analyze"):
-        pytest.skip("systemd is not installed")
-    text = (UNITS / name).read_text()
-    for program in ("/usr/local/bin/muster-agent", "%h/.local/bin/muster-agent"):
-        text = text.replace(program, "/bin/true")
-    unit = tmp_path / "muster-agent.service"
-    unit.write_text(text.replace("User=muster-agent", "User=daemon"))
-    done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", str(unit)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    _unit("muster-agent-helper.service", tmp_path)
+    done = _analyzed("verify", "--man=no", str(_unit(name, tmp_path)))
     ours = [line for line in done.stderr.splitlines() if "muster-agent" in line]
     assert (done.returncode, ours) == (0, [])
 
 
+@pytest.mark.parametrize("name", ["muster-agent.service", "muster-agent-monitor-only.service"])
+def test_the_part_on_the_network_has_next_to_no_rights(name: str, tmp_path: Path) -> None:
+    """At most 2.0 of the 10 that `systemd-analyze security` gives a unit without any limits."""
+    unit = str(_unit(name, tmp_path))
+    done = _analyzed("security", "--offline=true", "--threshold=20", unit)
+    assert done.returncode == 0, done.stdout
+
+
+def _analyzed(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemd-analyze", *words], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
 def test_paths_are_quoted_for_systemd() -> None:
     """A blank, a per cent or a dollar sign in a path is not taken for something else."""
-    unit = Unit(Path("/srv/my data/50%/$HOME"), ("/opt/a b/muster-agent",))
-    assert (
-        'ExecStart="/opt/a b/muster-agent" run --data-dir "/srv/my data/50%%/$$HOME"' in unit.text()
-    )
+    home = Home(Path("/srv/my data/50%/$HOME"))
+    text = Units(home, ("/opt/a b/muster-agent",), Shape.OWN).texts()[AGENT]
+    assert 'ExecStart="/opt/a b/muster-agent" run --data-dir "/srv/my data/50%%/$$HOME"' in text
 
 
 def test_installing_needs_an_identity(tmp_path: Path) -> None:
     """A unit that can only fail is not written."""
-    unit = Unit(tmp_path, installing.program(), own=True)
+    units = Units(Home(tmp_path / "nothing"), program(), Shape.OWN)
     with pytest.raises(Exception, match="no agent has joined"):
-        installing.install(unit, Home(tmp_path / "nothing"))
+        installing.install(units)
+
+
+def test_a_split_moves_the_policy_out_of_reach(broker: Broker, home: Home) -> None:
+    """What the part on the network could change is not what the helper obeys."""
+    join(broker, home, new_node_id())
+    home.write(home.policy, allowing(own_name()))
+    me = pwd.getpwuid(os.getuid())
+    done = installing.split(home, me)
+    assert not home.policy.exists()
+    assert Policy.of(home.helper).users() == [own_name()]
+    pinned = Trust.load(home.helper).pinned
+    assert (pinned.uid, pinned.gid) == (me.pw_uid, me.pw_gid)
+    assert pinned.authority_keys == Identity.load(home).authority_keys
+    assert home.helper.trust.stat().st_mode & 0o077 == 0
+    assert any("policy" in line for line in done)

@@ -247,6 +247,17 @@ def _agent(*words: str, home: Home, stdin: str = "") -> subprocess.CompletedProc
     )
 
 
+def test_who_may_run_commands_is_said_at_joining(plain: Gateway, tmp_path: Path) -> None:
+    """It becomes the host's policy; a user who is not there is told before the token is used."""
+    home = Home(tmp_path / "data")
+    line = plain.line()
+    wrong = _agent("join", line, "--users", "root,nobody-at-all", home=home)
+    assert wrong.returncode == 2
+    assert "nobody-at-all" in wrong.stderr
+    assert _agent("join", line, "--users", "root,daemon", home=home).returncode == 0
+    assert 'users = ["root", "daemon"]' in home.policy.read_text()
+
+
 def test_joining_keeps_a_private_identity(plain: Gateway, tmp_path: Path) -> None:
     """The directory is 0700, the file 0600; a second join needs --force."""
     home = Home(tmp_path / "data")
@@ -314,6 +325,7 @@ def test_leaving_gives_everything_up(plain: Gateway, tmp_path: Path) -> None:
 def test_a_damaged_identity_is_named(tmp_path: Path) -> None:
     """Its content, which is secret, is not shown."""
     home = Home(tmp_path / "data")
+    home.make()
     home.write(home.identity, '{"node": "SUSECRET"}')
     done = _agent("status", home=home)
     assert done.returncode == 1

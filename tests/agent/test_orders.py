@@ -8,6 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from muster.agent.home import Home
+from muster.agent.policy import allowing, own_name
 from muster.contracts.names import new_id
 from muster.contracts.runs import Cancel, Command, State
 from tests.agent.stage import Process, Server, shell, until
@@ -110,7 +111,7 @@ async def test_the_local_policy_has_the_last_word(server: Server, agent: Process
     report = await server.done(TRUE)
     assert report.state is State.REFUSED
     assert "policy.toml" in report.reason
-    agent.home.policy.unlink()
+    agent.home.policy.write_text(allowing(own_name()))
     assert (await server.done(TRUE)).state is State.DONE
 
 

@@ -66,7 +66,8 @@ async def test_only_a_valid_order_to_read_opens_anything(server: Server, agent: 
 @pytest.fixture
 def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     """Lay out a job whose command was evil."""
-    job = Job(tmp_path_factory.mktemp("jobs") / new_id())
+    path = tmp_path_factory.mktemp("jobs") / new_id()
+    job = Job(path, path)
     job.results.mkdir(parents=True)
     (job.path / "stdout").write_text("out")
     (job.path / "spec").write_text("secret")

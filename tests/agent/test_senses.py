@@ -15,6 +15,7 @@ import pytest
 
 from muster.agent import inventory, metrics
 from muster.agent.metrics import Meter
+from muster.contracts.allowed import Allowed
 from muster.contracts.nodes import Inventory, Metrics
 from muster.kit import wire
 
@@ -203,18 +204,18 @@ def test_temperatures_that_cannot_be_are_left_out(monkeypatch: pytest.MonkeyPatc
 
 def test_what_a_host_is() -> None:
     """As the host says itself; it fits its contract."""
-    told = inventory.take("1.2", ["run"])
+    told = inventory.take("1.2", Allowed(users=["deploy"]))
     assert told.hostname == socket.gethostname()
     assert told.kernel.endswith(os.uname().release)
     assert told.architecture == os.uname().machine
     assert told.cores == os.cpu_count()
     assert told.memory == _kilobytes("MemTotal")
-    assert (told.agent, told.capabilities) == ("1.2", ["run"])
+    assert (told.agent, told.capabilities) == ("1.2", ["run", "read"])
     assert told.os
     assert told.timezone
     assert told.user
     assert wire.unpack(Inventory, wire.pack(told)) == told
-    assert told == inventory.take("1.2", ["run"])
+    assert told == inventory.take("1.2", Allowed(users=["deploy"]))
 
 
 def test_a_strange_host_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +231,7 @@ def test_a_strange_host_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "h\udcff" + "x" * 2000)
     monkeypatch.setattr(psutil, "net_if_addrs", lambda: {"e\udcff": addresses, "lo": addresses})
     monkeypatch.setenv("TZ", "\udcff" * 3)
-    told = inventory.take("1", [])
+    told = inventory.take("1", Allowed(run=False))
     assert told.hostname.startswith("h?")
     assert len(told.addresses) == 512
     assert {one.interface for one in told.addresses} == {"e?"}
@@ -256,4 +257,4 @@ def test_the_family_of_a_system(
 ) -> None:
     """By which people choose hosts: the root, not the branch."""
     monkeypatch.setattr(platform, "freedesktop_os_release", lambda: release)
-    assert inventory.take("1", []).os_family == family
+    assert inventory.take("1", Allowed(run=False)).os_family == family

@@ -80,8 +80,14 @@ async def test_a_clock_that_runs_ahead_makes_nobody_ask_again_and_again() -> Non
 
     identity = SimpleNamespace(renew_in=lambda _now: 0.0, authority_keys=[])
     identity.renewed = lambda _news: identity
+
+    async def learn(_notices: object) -> None:
+        return
+
     agent = SimpleNamespace(
-        place=SimpleNamespace(settings=SimpleNamespace(renew=86400.0)),
+        place=SimpleNamespace(
+            settings=SimpleNamespace(renew=86400.0), hands=SimpleNamespace(learn=learn)
+        ),
         me=SimpleNamespace(identity=identity, become=lambda _fresh: None),
         bus=SimpleNamespace(ask=ask),
         _node="n",

@@ -13,14 +13,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPResponse
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
+from muster.agent.policy import own_name
 from muster.kit.identity.certificates import client_context
 from muster.kit.testing import free_port
 
 ENV = {key: value for key, value in os.environ.items() if not key.startswith("MUSTER_")}
+
+OWN: Final = own_name()
+"""As whom the commands of the tests' agents run."""
 
 
 def until(true: Callable[[], Any], seconds: float = 30, what: str = "") -> Any:
@@ -161,7 +165,8 @@ class Server:
         line = self.api("POST", "/join-tokens", {"name": name})["line"]
         agent = Agent(self.data_dir.parent / f"agent-{name}")
         done = subprocess.run(
-            [sys.executable, "-m", "muster.agent", "join", line, "--data-dir", agent.data_dir],
+            [sys.executable, "-m", "muster.agent", "join", line, "--data-dir", agent.data_dir,
+             "--users", OWN],
             env=ENV, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -76,7 +76,7 @@ def _token(server: Server) -> list[str]:
     """Return the words that `muster node token` tells to type, behind ``muster agent``."""
     line = server.muster("node", "token").stdout.strip()
     assert line.startswith("muster agent join ")
-    return line.split()[2:]
+    return [*line.split()[2:], "--users", "root"]
 
 
 def _join(site: Site, words: list[str], data_dir: Path) -> "subprocess.CompletedProcess[str]":
@@ -98,7 +98,7 @@ def _tampered(token: str) -> str:
 def test_a_host_in_another_network_joins_and_obeys(far: Server, site: Site, tmp_path: Path) -> None:
     """The printed line is all it takes; the CA is verified first, and the token works once."""
     words = _token(far)
-    refused = _join(site, [words[0], _tampered(words[1])], tmp_path / "deceived")
+    refused = _join(site, [words[0], _tampered(words[1]), *words[2:]], tmp_path / "deceived")
     assert refused.returncode != 0
     assert "not the one that the token names" in refused.stderr
     assert [token["used"] for token in far.api("GET", "/join-tokens")["items"]] == [None]

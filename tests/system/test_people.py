@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from tests.system.conftest import ENV, Agent, Server, until
+from tests.system.conftest import ENV, OWN, Agent, Server, until
 
 PASSWORD = "correct horse battery"  # noqa: S105
 
@@ -180,7 +180,8 @@ def test_a_node_waits_for_approval(server: Server) -> None:
     line = server.api("POST", "/join-tokens", {"name": "waits", "approve": True})["line"]
     agent = Agent(server.data_dir.parent / "agent-waits")
     done = subprocess.run(
-        [sys.executable, "-m", "muster.agent", "join", line, "--data-dir", agent.data_dir],
+        [sys.executable, "-m", "muster.agent", "join", line, "--data-dir", agent.data_dir,
+             "--users", OWN],
         env=ENV, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert "muster node approve" in done.stdout + done.stderr

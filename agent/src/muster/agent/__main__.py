@@ -1,4 +1,4 @@
-"""`muster-agent`: join, run, status, leave, install, doctor.
+"""`muster-agent`: join, run, helper, status, leave, install, doctor.
 
 Exit codes: 0 done; 1 it could not be done; 2 the command line or the token is wrong.
 """
@@ -14,6 +14,7 @@ from muster.agent.program import program
 OK: Final = 0
 FAILED: Final = 1
 WRONG: Final = 2
+_USERS: Final = "as whom commands may run here; the first runs what names nobody (root needs this)"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,15 +38,23 @@ def parser() -> argparse.ArgumentParser:
     joining.add_argument("--name", default="", help="the host name to tell (default: its own)")
     joining.add_argument("--server", default="", metavar="URL", help="another way to the gateway")
     joining.add_argument("--monitor-only", action="store_true", help="never run commands here")
+    joining.add_argument("--users", default="", metavar="USER,…", help=_USERS)
     joining.add_argument("--force", action="store_true", help="give up an earlier identity")
-    commands.add_parser("run", parents=[common], help="be the agent, until told to end")
+    running = commands.add_parser("run", parents=[common], help="be the agent, until told to end")
+    running.add_argument(
+        "--helper", type=Path, metavar="DIR", help="let the helper of this directory run commands"
+    )
+    commands.add_parser("helper", parents=[common], help="be the privileged helper of an agent")
     commands.add_parser("status", parents=[common], help="show who this node is and how it is")
     leaving = commands.add_parser("leave", parents=[common], help="give up this node's identity")
     leaving.add_argument("--yes", action="store_true", help="do not ask")
     installing = commands.add_parser("install", parents=[common], help="keep it running (systemd)")
-    installing.add_argument("--user", default="", help="the user to run as (default: the caller)")
+    installing.add_argument(
+        "--user", default="", help="run all of it as this user (default for root: in two parts)"
+    )
+    installing.add_argument("--users", default="", metavar="USER,…", help=_USERS)
     installing.add_argument("--monitor-only", action="store_true", help="never run commands here")
-    installing.add_argument("--print", action="store_true", help="only show the unit")
+    installing.add_argument("--print", action="store_true", help="only show the units")
     commands.add_parser("doctor", parents=[common], help="check what an agent needs")
     return top
 

@@ -11,16 +11,15 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Final
 
-from muster.agent import inventory, orders, reading
+from muster.agent import inventory, orders
 from muster.agent.home import Home
 from muster.agent.identity import Identity
-from muster.agent.jobs import Job
 from muster.agent.metrics import Meter
 from muster.agent.orders import Order, open_order
 from muster.agent.runs import Place, Runs
 from muster.contracts.authority import RENEW, RenewJwt
 from muster.contracts.base import Message
-from muster.contracts.errors import Denied, MusterError, NotFound, TooMany, Unavailable
+from muster.contracts.errors import Denied, MusterError, TooMany, Unavailable
 from muster.contracts.nodes import HEARTBEAT, REPORT_INVENTORY, Heartbeat, Inventory
 from muster.contracts.runs import SYNC, ReadAsk, Sync
 from muster.kit import wire
@@ -157,10 +156,7 @@ class Agent:
             raise
         orders.check(order, self.me.epoch(), datetime.now(UTC))
         self.me.pin(order.envelope.epoch)
-        job = Job.of(self.place.home, order.run)
-        if not job.path.is_dir():
-            raise NotFound("the node has no files of this run (any more)")
-        return await asyncio.to_thread(reading.answer, job, ask)
+        return await self.place.hands.read(ask, order)
 
     async def _sync(self) -> None:
         """Compare notes with the scheduler: at once, after each reconnect, and now and then."""
@@ -230,7 +226,8 @@ class Agent:
         while True:
             pause = self.place.settings.inventory
             try:
-                taken = await asyncio.to_thread(inventory.take, VERSION, self._capabilities())
+                allowed = await self.place.hands.allowed()
+                taken = await asyncio.to_thread(inventory.take, VERSION, allowed)
                 if taken != told:
                     await self.bus.ask(REPORT_INVENTORY, taken, node=self._node, timeout=10)
                     told = taken
@@ -240,9 +237,6 @@ class Agent:
             except Exception:
                 log.exception("no inventory")
             await asyncio.sleep(pause)
-
-    def _capabilities(self) -> list[str]:
-        return ["run", "read"] if self.place.policy.runs else ["read"]
 
     async def _renew(self) -> None:
         """Fetch a fresh JWT in time, and hear each day which keys may sign.
@@ -261,6 +255,7 @@ class Agent:
                     log.warning(
                         "the server has other keys, and none that is pinned vouches for them"
                     )
+                await self.place.hands.learn(news.notices)
                 self.me.become(fresh)
                 pause = often * random.uniform(0.9, 1.0)  # noqa: S311
             except (MusterError, OSError) as error:

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 from muster.agent.home import Home
 from muster.agent.identity import Identity
-from muster.agent.policy import Policy
+from muster.agent.policy import Policy, own_name
 from muster.agent.settings import Settings
+from muster.agent.units import HELPER
 from muster.contracts.errors import Conflict, MusterError, Unavailable
 from muster.kit.files import locked
 
@@ -37,6 +38,7 @@ def examine(home: Home, settings: Settings) -> list[Finding]:
         ("disk", _disk),
         ("journal", _journal),
         ("policy", _policy),
+        ("helper", _helper),
         ("server", _server),
         ("agent", _agent),
     ]
@@ -89,11 +91,30 @@ def _journal(home: Home, _settings: Settings) -> str:
 
 
 def _policy(home: Home, _settings: Settings) -> str:
-    policy = Policy.of(home)
+    if home.helper.trust.exists() and os.geteuid() != 0:
+        return f"is the helper's, in {home.helper.root}"
+    policy = Policy.of(home.helper if home.helper.trust.exists() else home)
     runs = policy.runs
     if policy.trouble:
         raise Conflict(policy.trouble)
-    return "commands are allowed" if runs else "this agent only watches"
+    if not runs:
+        return "this agent only watches"
+    policy.user("")
+    return f"commands may run as {', '.join(policy.users())}"
+
+
+def _helper(home: Home, _settings: Settings) -> str:
+    helper = home.helper
+    if not helper.root.exists():
+        whom = f"one process of {own_name()}" if os.geteuid() else "one process of root"
+        return f"none: network and commands are {whom}"
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(_TIMEOUT)
+        try:
+            line.connect(str(helper.socket))
+        except OSError as error:
+            raise Unavailable(f"{helper.socket}: {error.strerror}: start {HELPER}") from error
+    return f"answers in {helper.root}"
 
 
 def _server(home: Home, _settings: Settings) -> str:

@@ -17,7 +17,7 @@ from typing import Final
 
 from muster.agent.home import Home, absolute, default_dir
 from muster.agent.identity import Identity
-from muster.agent.policy import MONITOR_ONLY
+from muster.agent.policy import MONITOR_ONLY, allowing
 from muster.agent.program import program
 from muster.agent.settings import Settings
 from muster.contracts.errors import Conflict, Malformed, MusterError, Unavailable
@@ -35,6 +35,7 @@ def execute(given: argparse.Namespace) -> int:
     table: dict[str, Callable[[argparse.Namespace, Home, Settings], int]] = {
         "join": _join,
         "run": _run,
+        "helper": _helper,
         "status": _status,
         "leave": _leave,
         "install": _install,
@@ -73,6 +74,7 @@ def _join(given: argparse.Namespace, home: Home, settings: Settings) -> int:
     del settings
     line = sys.stdin.readline() if given.token == "-" else given.token  # noqa: S105
     token = joining.Token.parse(line, given.server)
+    users = "" if given.monitor_only else _asked_for_users(given.users, home)
     home.make()
     with _alone(home):
         if home.identity.exists() and not given.force:
@@ -85,13 +87,28 @@ def _join(given: argparse.Namespace, home: Home, settings: Settings) -> int:
             _forget(home)
         if given.monitor_only:
             home.write(home.policy, MONITOR_ONLY)
+        elif users:
+            home.write(home.policy, allowing(users))
         Identity.of(joined, key).save(home)
     _say(f"joined as node {joined.node}")
     if joined.pending:
         _say(f"an administrator has to approve it first: muster node approve {joined.node}")
+    if os.geteuid() == 0 and not (users or home.policy.exists()):
+        _say("no commands can run yet, because nobody is named for them: install --users root,…")
     place = f" --data-dir {shlex.quote(str(given.data_dir))}" if given.data_dir else ""
     _say(f"now run it: {program()} run{place}; or for good, by systemd: {program()} install{place}")
     return OK
+
+
+def _asked_for_users(named: str, home: Home) -> str:
+    """Return as whom commands may run; root is asked, if nobody has said so."""
+    if not named and os.geteuid() == 0 and not home.policy.exists() and sys.stdin.isatty():
+        question = (
+            "As whom may commands run on this host? (root, or names between commas) [nobody] "
+        )
+        named = _answer(question)
+    allowing(named)  # a user who is not there is told before the token is used up
+    return named
 
 
 def _alone(home: Home) -> ExitStack:
@@ -110,17 +127,32 @@ def _forget(home: Home) -> None:
     for suffix in ("-wal", "-shm"):
         home.journal.with_name(home.journal.name + suffix).unlink(missing_ok=True)
     shutil.rmtree(home.jobs, ignore_errors=True)
+    if os.geteuid() == 0:
+        shutil.rmtree(home.helper.root, ignore_errors=True)  # it believes in the old identity
 
 
 def _run(given: argparse.Namespace, home: Home, settings: Settings) -> int:
     from muster.agent.living import live  # noqa: PLC0415
     from muster.kit import logs, run  # noqa: PLC0415
 
+    logs.setup(settings.log_level, settings.log_format)
+    helper = Home(absolute(given.helper)) if given.helper else None
+
+    async def main(stop: asyncio.Event) -> None:
+        await live(home, settings, stop, helper)
+
+    return run.run(main)
+
+
+def _helper(given: argparse.Namespace, home: Home, settings: Settings) -> int:
+    from muster.agent.privileged.serving import serve  # noqa: PLC0415
+    from muster.kit import logs, run  # noqa: PLC0415
+
     del given
     logs.setup(settings.log_level, settings.log_format)
 
     async def main(stop: asyncio.Event) -> None:
-        await live(home, settings, stop)
+        await serve(home, settings, stop)
 
     return run.run(main)
 
@@ -167,26 +199,34 @@ def _leave(given: argparse.Namespace, home: Home, settings: Settings) -> int:
 def _agreed(question: str) -> bool:
     if not sys.stdin.isatty():
         raise Conflict("nobody is there to be asked: --yes")
+    return _answer(question).lower() in {"y", "yes"}
+
+
+def _answer(question: str) -> str:
     sys.stdout.write(question)
     sys.stdout.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+    return sys.stdin.readline().strip()
 
 
 def _install(given: argparse.Namespace, home: Home, settings: Settings) -> int:
-    from muster.agent import installing  # noqa: PLC0415
+    from muster.agent import installing, units  # noqa: PLC0415
 
     del settings
-    unit = installing.Unit(
-        data=home.root,
-        program=installing.program(),
-        user=given.user,
-        monitor_only=given.monitor_only,
-        own=os.geteuid() != 0,
-    )
+    if os.geteuid() != 0:
+        shape = units.Shape.OWN
+    elif given.monitor_only:
+        shape = units.Shape.WATCHING
+    else:
+        shape = units.Shape.ONE if given.user else units.Shape.SPLIT
+    wanted = units.Units(home, units.program(), shape, given.user or units.USER)
     if given.print:
-        sys.stdout.write(unit.text())
+        for name, text in wanted.texts().items():
+            sys.stdout.write(f"# {wanted.folder / name}\n{text}\n")
         return OK
-    for line in installing.install(unit, home):
+    home.check()
+    if given.users:
+        home.write(home.policy, allowing(given.users))
+    for line in installing.install(wanted):
         _say(line)
     return OK
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from muster.contracts.errors import NotFound
-from muster.kit.files import private_dir, write_private
+from muster.kit.files import write_private
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -63,14 +63,35 @@ class Home:
         return self.root / "policy.toml"
 
     @property
+    def trust(self) -> Path:
+        """Whom a privileged helper believes; see `privileged`."""
+        return self.root / "trust.json"
+
+    @property
+    def socket(self) -> Path:
+        """Where a privileged helper listens."""
+        return self.root / "helper.sock"
+
+    @property
+    def helper(self) -> "Home":
+        """The directory of the privileged helper that belongs to this agent."""
+        return Home(self.root.with_name(f"{self.root.name}-helper"))
+
+    @property
     def settings(self) -> Path:
         """The section ``[agent]`` of settings."""
         return self.root / "agent.toml"
 
     def make(self) -> None:
-        """Make the directories, for their owner alone."""
-        private_dir(self.root)
-        private_dir(self.jobs)
+        """Make the directories, for their owner alone; `open_ways` may have let others through."""
+        for folder in (self.root, self.jobs):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(folder.stat().st_mode & 0o711)
+
+    def open_ways(self) -> None:
+        """Let others pass to what is theirs in the directories of jobs, and see nothing else."""
+        for folder in (self.root, self.jobs):
+            folder.chmod(0o711)
 
     def check(self) -> None:
         """Raise `NotFound` if no agent has joined here."""
@@ -79,7 +100,6 @@ class Home:
 
     def write(self, path: Path, text: str) -> None:
         """Write one of its files, whole or not at all."""
-        self.make()
         write_private(path, text)
 
 

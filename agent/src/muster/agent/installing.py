@@ -1,153 +1,98 @@
-"""The systemd unit that keeps an agent running, for root, for another user, or for oneself."""
+"""Keeping an agent running by systemd: its user, its directories, its units."""
 
 import os
+import pwd
 import shutil
 import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from muster.agent.home import Home
+from muster.agent.identity import Identity
 from muster.agent.policy import MONITOR_ONLY
+from muster.agent.privileged.trust import pin
+from muster.agent.units import AGENT, HELPER, USER, Shape, Units
 from muster.contracts.errors import Conflict, Denied, Unavailable
 
-NAME: Final = "muster-agent.service"
-SYSTEM_UNITS: Final = Path("/etc/systemd/system")
 
-_HEAD: Final = """\
-[Unit]
-Description=Muster agent: obeys signed commands and tells how this host is
-Wants=network-online.target
-After=network-online.target
-StartLimitIntervalSec=0
-
-[Service]
-Type=simple
-ExecStart={program} run --data-dir {data}
-Restart=always
-RestartSec=2
-TimeoutStopSec=10
-# commands outlive the agent: a restart or an upgrade does not end them
-KillMode=process
-OOMPolicy=continue
-TasksMax=infinity
-LimitNOFILE=65536
-UMask=0077
-"""
-_MONITOR: Final = """\
-# this agent runs no commands: it needs next to no rights
-NoNewPrivileges=yes
-CapabilityBoundingSet=
-AmbientCapabilities=
-ProtectSystem=strict
-ReadWritePaths={data}
-ProtectHome=read-only
-PrivateTmp=yes
-PrivateDevices=yes
-ProtectKernelTunables=yes
-ProtectKernelModules=yes
-ProtectKernelLogs=yes
-ProtectControlGroups=yes
-ProtectClock=yes
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-"""
-_TAIL: Final = """\
-
-[Install]
-WantedBy={target}
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """What the unit is to be."""
-
-    data: Path
-    program: tuple[str, ...]
-    user: str = ""
-    monitor_only: bool = False
-    own: bool = False
-    """A unit of the calling user, not of the system."""
-
-    def text(self) -> str:
-        """Return the unit file."""
-        values = {
-            "program": " ".join(_quoted(part) for part in self.program),
-            "data": _quoted(str(self.data)),
-            "target": "default.target" if self.own else "multi-user.target",
-        }
-        parts = [_HEAD]
-        if self.user and not self.own:
-            parts.append("User={user}\n")
-            values["user"] = self.user
-        if self.monitor_only and not self.own:
-            parts.append(_MONITOR)
-        return "".join([*parts, _TAIL]).format(**values)
-
-    @property
-    def path(self) -> Path:
-        """Where systemd looks for it."""
-        if not self.own:
-            return SYSTEM_UNITS / NAME
-        config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-        return Path(config) / "systemd/user" / NAME
-
-
-def _quoted(part: str) -> str:
-    if any(char in part for char in "\n\r\0"):
-        raise Denied("a path with line breaks cannot stand in a unit file")
-    escaped = part.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return f'"{escaped}"' if escaped != part or " " in part else part
-
-
-def program() -> tuple[str, ...]:
-    """Return how to start this very installation."""
-    script = Path(sys.executable).with_name("muster-agent")
-    return (str(script),) if script.exists() else (sys.executable, "-P", "-m", "muster.agent")
-
-
-def install(unit: Unit, home: Home) -> list[str]:
-    """Write the unit, enable and start it; return what was done, for people."""
-    home.check()
+def install(units: Units) -> list[str]:
+    """Write the units, enable and start them; return what was done, for people."""
+    units.home.check()
     done = []
-    if unit.monitor_only:
-        if home.policy.exists() and home.policy.read_text() != MONITOR_ONLY:
-            raise Conflict(f"{home.policy} is there already: write run = false into it yourself")
-        home.write(home.policy, MONITOR_ONLY)
-        done.append(f"wrote {home.policy}: this agent runs no commands")
-    if unit.user and not unit.own:
-        _give(home.root, unit.user)
-        done.append(f"gave {home.root} to {unit.user}")
-    try:
-        unit.path.parent.mkdir(parents=True, exist_ok=True)
-        unit.path.write_text(unit.text())
-    except OSError as error:
-        raise Denied(f"{unit.path} cannot be written: {error.strerror}") from error
-    done.append(f"wrote {unit.path}")
-    for words in (["daemon-reload"], ["enable", "--now", NAME]):
-        _systemctl([*(["--user"] if unit.own else []), *words])
-    done.append(f"enabled and started {NAME}")
+    if units.shape is Shape.WATCHING:
+        done += _only_watch(units.home)
+    if units.shape is Shape.SPLIT:
+        done += split(units.home, _system_user(units.user))
+    elif units.shape is not Shape.OWN:
+        who = _system_user(units.user) if units.user == USER else _user(units.user)
+        give(units.home.root, who)
+        done.append(f"gave {units.home.root} to {units.user}")
+    for name, text in units.texts().items():
+        path = units.folder / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        except OSError as error:
+            raise Denied(f"{path} cannot be written: {error.strerror}") from error
+        done.append(f"wrote {path}")
+    names = [name for name in (HELPER, AGENT) if name in units.texts()]
+    for words in (["daemon-reload"], ["enable", *names], ["restart", *names]):
+        _systemctl([*(["--user"] if units.shape is Shape.OWN else []), *words])
+    done.append(f"enabled and started {' and '.join(names)}")
     return done
 
 
-def _give(folder: Path, user: str) -> None:
+def split(home: Home, user: pwd.struct_passwd) -> list[str]:
+    """Give the agent's directory to *user*, and to the helper what it alone may write."""
+    helper = home.helper
+    helper.make()
+    pin(helper, Identity.load(home), user.pw_uid, user.pw_gid)
+    done = [f"made {helper.root}, for root alone"]
+    if home.policy.exists():
+        helper.write(helper.policy, home.policy.read_text())
+        home.policy.unlink()
+        done.append(f"moved the policy to {helper.policy}")
+    give(home.root, user)
+    return [*done, f"gave {home.root} to {user.pw_name}"]
+
+
+def _only_watch(home: Home) -> list[str]:
+    if home.policy.exists() and home.policy.read_text() != MONITOR_ONLY:
+        raise Conflict(f"{home.policy} is there already: write run = false into it yourself")
+    home.write(home.policy, MONITOR_ONLY)
+    return [f"wrote {home.policy}: this agent runs no commands"]
+
+
+def give(folder: Path, user: pwd.struct_passwd) -> None:
+    """Make *user* the owner of everything in *folder*; links are not followed."""
     try:
         for path in (folder, *folder.rglob("*")):
-            if not path.is_symlink():
-                shutil.chown(path, user)
-    except (OSError, LookupError) as error:
-        raise Denied(f"{folder} cannot be given to {user}: {error}") from error
+            os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
+    except OSError as error:
+        raise Denied(f"{folder} cannot be given to {user.pw_name}: {error}") from error
+
+
+def _user(name: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError as error:
+        raise Denied(f"there is no user {name} on this host") from error
+
+
+def _system_user(name: str) -> pwd.struct_passwd:
+    """Return the user without rights that the part on the network is; made if it is missing."""
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        shell = shutil.which("nologin") or "/bin/false"
+        _called(["useradd", "--system", "--user-group", "--no-create-home", "--shell", shell, name])
+        return _user(name)
 
 
 def _systemctl(words: list[str]) -> None:
-    command = ["systemctl", *words]
+    _called(["systemctl", *words])
+
+
+def _called(command: list[str]) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:

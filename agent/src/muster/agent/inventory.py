@@ -4,17 +4,17 @@ import getpass
 import os
 import platform
 import socket
-from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 
+from muster.contracts.allowed import Allowed
 from muster.contracts.nodes import Address, Inventory
 
 _SKIP = {"lo"}
 
 
-def take(version: str, capabilities: Sequence[str]) -> Inventory:
+def take(version: str, allowed: Allowed) -> Inventory:
     """Return what this host is."""
     release = _os_release()
     return Inventory(
@@ -31,7 +31,8 @@ def take(version: str, capabilities: Sequence[str]) -> Inventory:
         user=_text(_user()),
         python=platform.python_version(),
         agent=version,
-        capabilities=list(capabilities),
+        capabilities=["run", "read"] if allowed.run else ["read"],
+        allowed=allowed,
     )
 
 

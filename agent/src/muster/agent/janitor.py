@@ -45,7 +45,7 @@ def _folders(home: Home) -> list[Path]:
 
 def _look(path: Path) -> _Finished | None:
     """Return what is there of a job that nobody looks after."""
-    job = Job(path)
+    job = Job(path, path)
     ended = job.ended()
     try:
         moment = ended.finished if ended else path.stat().st_mtime

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from muster.agent.home import Home
 from muster.agent.journal import Ended
+from muster.agent.policy import own_name
 from muster.contracts.errors import Denied
 from muster.contracts.runs import Command, Stream
 
@@ -42,11 +43,13 @@ class Job:
     """One run's directory."""
 
     path: Path
+    notes: Path
+    """Where the agent itself notes what it has told: the same, or its own if this is a helper's."""
 
     @classmethod
-    def of(cls, home: Home, run: str) -> "Job":
+    def of(cls, home: Home, run: str, notes: Home | None = None) -> "Job":
         """Return the directory of *run*, which may not be there."""
-        return cls(home.jobs / run)
+        return cls(home.jobs / run, (notes or home).jobs / run)
 
     @property
     def run(self) -> str:
@@ -58,8 +61,13 @@ class Job:
         """The run's result folder."""
         return self.path / "results"
 
-    def make(self, command: Command, node: str, run_as: str, reserve: int) -> None:
-        """Lay out everything that the supervisor needs."""
+    def make(
+        self, command: Command, node: str, run_as: str, *, reserve: int, readers: int = -1
+    ) -> None:
+        """Lay out everything that the supervisor needs.
+
+        *reserve* are the bytes to be left on the disk, *readers* the group that may read outputs.
+        """
         user = _user(run_as)
         self.path.mkdir(mode=0o700)
         self.results.mkdir(mode=0o700)
@@ -75,24 +83,22 @@ class Job:
             "stdin": bool(command.stdin),
             "timeout": command.timeout,
             "reserve": reserve,
+            "readers": readers,
             "user": None,
         }
+        if readers >= 0:
+            self.path.chmod(0o711)
         if user.pw_uid != os.geteuid():
             groups = os.getgrouplist(user.pw_name, user.pw_gid)
             spec["user"] = {"uid": user.pw_uid, "gid": user.pw_gid, "groups": groups}
-            self._open_to(user)
+            os.chown(self.results, user.pw_uid, user.pw_gid)
+            self.path.chmod(0o711)
         _write(self.path / "spec", marshal.dumps(spec))
-
-    def _open_to(self, user: pwd.struct_passwd) -> None:
-        """Let another user reach the result folder, and nothing else."""
-        os.chown(self.results, user.pw_uid, user.pw_gid)
-        for folder in (self.path, self.path.parent, self.path.parent.parent):
-            folder.chmod(0o711)
 
     def started(self) -> Started | None:
         """Return who supervises; None if nobody has begun."""
         try:
-            found = json.loads(self._small("started.json"))
+            found = json.loads(_small(self.path / "started.json"))
             return Started(int(found["pid"]), int(found["ticks"]), str(found["boot"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -100,7 +106,7 @@ class Job:
     def ended(self) -> Ended | None:
         """Return how the command ended; None as long as it has not."""
         try:
-            return Ended.model_validate_json(self._small("exit.json"))
+            return Ended.model_validate_json(_small(self.path / "exit.json"))
         except (OSError, ValidationError):
             return None
 
@@ -140,16 +146,17 @@ class Job:
     def told(self) -> Any:
         """Return what `note_told` wrote, if it is there and whole."""
         try:
-            return json.loads(self._small("told.json", 1 << 20))
+            return json.loads(_small(self.notes / "told.json", 1 << 20))
         except (OSError, ValueError):
             return None
 
     def note_told(self, news: Any) -> None:
         """Write down, for a later life of the agent, how much is told."""
-        path = self.path / "told.json.new"
+        path = self.notes / "told.json.new"
         try:
+            self.notes.mkdir(mode=0o700, exist_ok=True)
             _write(path, json.dumps(news).encode())
-            path.replace(self.path / "told.json")
+            path.replace(self.notes / "told.json")
         except OSError:
             return  # then the same is told again
 
@@ -157,12 +164,13 @@ class Job:
         """Delete everything."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def _small(self, name: str, most: int = _SMALL) -> bytes:
-        handle = os.open(self.path / name, _NOFOLLOW)
-        try:
-            return os.read(handle, most)
-        finally:
-            os.close(handle)
+
+def _small(path: Path, most: int = _SMALL) -> bytes:
+    handle = os.open(path, _NOFOLLOW)
+    try:
+        return os.read(handle, most)
+    finally:
+        os.close(handle)
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -172,7 +180,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _user(run_as: str) -> pwd.struct_passwd:
-    if not run_as:
+    if run_as == own_name():
         return _myself()
     try:
         return pwd.getpwnam(run_as)

@@ -6,24 +6,24 @@ import json
 import logging
 import os
 import time
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, ExitStack
 from typing import Final
 
 from muster.agent.admission import Admission
 from muster.agent.agent import Agent, Self
+from muster.agent.hands import Hands, own_hands
 from muster.agent.home import Home, boot_id
 from muster.agent.identity import Identity
-from muster.agent.janitor import sweep
 from muster.agent.journal import Journal
-from muster.agent.policy import Policy
+from muster.agent.policy import own_name
+from muster.agent.privileged.asking import helper_hands
 from muster.agent.runs import Place
 from muster.agent.settings import Settings
-from muster.agent.spawning import Forge
 from muster.agent.telling import Reporter
 from muster.contracts.errors import Conflict, MusterError, Unavailable
 from muster.kit.bus import Bus, connect
 from muster.kit.files import locked
-from muster.kit.tasks import running
+from muster.kit.tasks import until
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +31,10 @@ _SWEEP: Final = 300.0
 _STATUS: Final = 1.0
 
 
-async def live(home: Home, settings: Settings, stop: asyncio.Event) -> None:
-    """Be the agent of *home* until *stop* is set."""
+async def live(
+    home: Home, settings: Settings, stop: asyncio.Event, helper: Home | None = None
+) -> None:
+    """Be the agent of *home* until *stop* is set; orders are carried out by *helper*, or here."""
     me = Self(home, Identity.load(home))
     home.make()
     with ExitStack() as stack:
@@ -42,27 +44,29 @@ async def live(home: Home, settings: Settings, stop: asyncio.Event) -> None:
             raise Conflict(f"an agent is running already in {home.root}") from error
         os.ftruncate(handle, 0)
         os.write(handle, f"{os.getpid()}\n".encode())
-        await _locked(me, settings, stop)
+        await _locked(me, settings, stop, helper)
 
 
-async def _locked(me: Self, settings: Settings, stop: asyncio.Event) -> None:
-    boot = boot_id()
+async def _locked(me: Self, settings: Settings, stop: asyncio.Event, helper: Home | None) -> None:
     async with (
         Journal(me.home.journal) as journal,
-        Forge(boot).open() as forge,
-        running(_connected(me, settings, journal, forge), "agent") as life,
-        running(_until(stop), "stop") as told,
+        _hands(me, settings, helper) as hands,
     ):
-        await asyncio.wait({life, told}, return_when=asyncio.FIRST_COMPLETED)
-        if life.done():
-            life.result()
+        await until(stop, _connected(me, settings, journal, hands), "agent")
 
 
-async def _until(stop: asyncio.Event) -> None:
-    await stop.wait()
+def _hands(me: Self, settings: Settings, helper: Home | None) -> AbstractAsyncContextManager[Hands]:
+    if helper is not None:
+        return helper_hands(helper, me.home, settings)
+    log.warning(
+        "network and commands are one process of the user %s%s",
+        own_name(),
+        ": `muster-agent install` splits it" if os.geteuid() == 0 else "",
+    )
+    return own_hands(me.identity.node, me.home, settings, boot_id())
 
 
-async def _connected(me: Self, settings: Settings, journal: Journal, forge: Forge) -> None:
+async def _connected(me: Self, settings: Settings, journal: Journal, hands: Hands) -> None:
     identity = me.identity
     expired = identity.renew_in(time.time()) == 0.0
     log.info("node %s: connecting to %s", identity.node, ", ".join(identity.urls))
@@ -83,12 +87,11 @@ async def _connected(me: Self, settings: Settings, journal: Journal, forge: Forg
         bus.on_connect(admitted)
         place = Place(
             node=identity.node,
-            boot=forge.boot,
+            boot=boot_id(),
             home=me.home,
             settings=settings,
-            policy=Policy.of(me.home),
+            hands=hands,
             journal=journal,
-            forge=forge,
             reporter=Reporter(bus, identity.node),
             epoch=me.epoch,
         )
@@ -106,7 +109,7 @@ async def _janitor(agent: Agent) -> None:
     while True:
         try:
             keep = frozenset(agent.runs.live)
-            removed = await asyncio.to_thread(sweep, place.home, place.settings, keep)
+            removed = await place.hands.sweep(keep)
             forgotten = await place.journal.forget()
             if removed or forgotten:
                 log.info("%d job directories removed, %d entries forgotten", removed, forgotten)

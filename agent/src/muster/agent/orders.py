@@ -24,6 +24,8 @@ class Order:
 
     envelope: Envelope
     args: bytes
+    blob: bytes
+    """As it came, for whoever verifies it again."""
 
     @property
     def run(self) -> str:
@@ -48,7 +50,7 @@ def open_order(blob: bytes, keys: Sequence[bytes], node: str, verb: str | None) 
         raise Denied("the command is for another node")
     if envelope.verb not in VERBS or verb not in {None, envelope.verb}:
         raise Denied(f"a command to {envelope.verb} came as {verb}")
-    return Order(envelope, args)
+    return Order(envelope, args, blob)
 
 
 def check(order: Order, epoch: int, now: datetime) -> None:

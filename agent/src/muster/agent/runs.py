@@ -2,20 +2,18 @@
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from muster.agent import orders
+from muster.agent.hands import Hands
 from muster.agent.home import Home
-from muster.agent.jobs import Job
 from muster.agent.journal import Ended, Entry, Journal
 from muster.agent.orders import Order
-from muster.agent.policy import Policy
 from muster.agent.settings import Settings
-from muster.agent.spawning import Forge, Running
+from muster.agent.spawning import Running
 from muster.agent.telling import Reporter, Telling
 from muster.contracts.errors import MusterError, Unavailable
 from muster.contracts.runs import Command, State
@@ -31,30 +29,14 @@ class Place:
     boot: str
     home: Home
     settings: Settings
-    policy: Policy
+    hands: Hands
     journal: Journal
-    forge: Forge
     reporter: Reporter
     epoch: Callable[[], int]
 
-    def reserve(self) -> tuple[int, int]:
-        """Return how many bytes are free on the disk, and how many must be."""
-        disk = os.statvfs(self.home.jobs)
-        total, free = disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
-        least = max(self.settings.min_free, int(total * self.settings.min_free_percent / 100))
-        return free, min(least, total)
-
     def trouble(self) -> str:
         """Return why no command can be obeyed at the moment, or nothing."""
-        if self.journal.trouble:
-            return self.journal.trouble
-        try:
-            free, least = self.reserve()
-        except OSError as error:
-            return f"the agent's disk cannot be read: {error.strerror}"
-        if free < least:
-            return f"the disk is full: {free >> 20} MiB are free, {least >> 20} MiB must be"
-        return self.policy.trouble
+        return self.journal.trouble or self.hands.trouble()
 
 
 @dataclass(slots=True)
@@ -65,8 +47,8 @@ class Runs:
     tasks: asyncio.TaskGroup
     live: dict[str, Running | None] = field(default_factory=dict)
     """Runs that somebody looks after; None until its command is started."""
-    cancelled: set[str] = field(default_factory=set)
-    """Live runs that a cancel is meant for."""
+    cancelled: dict[str, Order] = field(default_factory=dict)
+    """Live runs that a cancel is meant for, and the order that says so."""
     taking: set[str] = field(default_factory=set)
     """Runs that are on their way into the journal."""
 
@@ -74,7 +56,7 @@ class Runs:
         """Take up what is in the journal and nobody looks after: what an earlier life has left."""
         for entry in await self.place.journal.not_acked():
             if entry.run not in self.taking:
-                self._begin(entry, None)
+                self._begin(entry)
 
     async def take(self, order: Order) -> None:
         """Obey an order; returns as soon as it is in the journal."""
@@ -100,12 +82,12 @@ class Runs:
         try:
             known = await self.place.journal.begin(entry)
         except Unavailable as error:
-            self._begin(_refused(entry, str(error)), None)
+            self._begin(_refused(entry, str(error)))
         else:
             if known is None:
-                self._begin(entry, command, envelope.run_as)
+                self._begin(entry, command, order)
             elif known.state.final:
-                self._begin(known, None)
+                self._begin(known)
         finally:
             self.taking.discard(order.run)
 
@@ -114,10 +96,10 @@ class Runs:
         try:
             orders.check(order, self.place.epoch(), datetime.now(UTC))
             command = order.command()
-            self.place.policy.check(order.envelope.run_as)
+            self.place.hands.judge(order)
         except MusterError as error:
             return None, str(error)[:1000]
-        return command, self.place.trouble()
+        return command, self.place.journal.trouble
 
     async def _cancel(self, order: Order) -> None:
         """End a run, also one that has not arrived yet: it is never going to be started."""
@@ -141,56 +123,58 @@ class Runs:
             log.exception("the cancel of %s cannot be written down", order.run)
             known = entry
         if known is None:
-            self._begin(entry, None)
+            self._begin(entry)
             return
-        self._end(order.run)
+        if order.run in self.live:
+            self.cancelled[order.run] = order
+            if running := self.live[order.run]:
+                await self.place.hands.cancel(running, order)
 
-    def _end(self, run: str) -> None:
-        if run in self.live:
-            self.cancelled.add(run)
-            if running := self.live[run]:
-                running.cancel()
-
-    def _begin(self, entry: Entry, command: Command | None, run_as: str = "") -> None:
-        """Look after a run from now on, unless somebody does."""
+    def _begin(
+        self, entry: Entry, command: Command | None = None, order: Order | None = None
+    ) -> None:
+        """Look after a run from now on, unless somebody does; *order* has it started."""
         if entry.run not in self.live:
             self.live[entry.run] = None
-            self.tasks.create_task(self._guarded(entry, command, run_as), name=entry.run)
+            self.tasks.create_task(self._guarded(entry, command, order), name=entry.run)
 
-    async def _guarded(self, entry: Entry, command: Command | None, run_as: str) -> None:
+    async def _guarded(self, entry: Entry, command: Command | None, order: Order | None) -> None:
         """Live one run's life; what goes wrong in it must not end the others."""
         try:
-            await self._life(entry, command, run_as)
+            await self._life(entry, command, order)
         except Exception:
             log.exception("run %s could not be looked after", entry.run)
         finally:
             self.live.pop(entry.run, None)
-            self.cancelled.discard(entry.run)
+            self.cancelled.pop(entry.run, None)
 
-    async def _life(self, entry: Entry, command: Command | None, run_as: str) -> None:
-        place, job = self.place, Job.of(self.place.home, entry.run)
-        if entry.ended is None and command is not None:
-            entry = self._prepared(entry, job, command, run_as)
-        telling = Telling(entry, job, place.reporter, place.journal)
-        if entry.ended is not None:
-            await telling.end(entry.ended)
-            return
-        running = await place.forge.spawn(job) if command else place.forge.attach(job)
-        self.live[entry.run] = running
-        if entry.run in self.cancelled:
-            running.cancel()
-        await telling.follow(running, place.forge)
-
-    def _prepared(self, entry: Entry, job: Job, command: Command, run_as: str) -> Entry:
-        """Make the job's directory; the entry that is returned is refused if that fails."""
-        if entry.run in self.cancelled:
+    async def _life(self, entry: Entry, command: Command | None, order: Order | None) -> None:
+        hands = self.place.hands
+        if entry.ended is None and entry.run in self.cancelled and command:
             ended = Ended(why="cancelled", finished=time.time())
-            return entry.model_copy(update={"state": State.CANCELLED, "ended": ended})
-        try:
-            job.make(command, self.place.node, run_as, self.place.reserve()[1])
-        except (OSError, MusterError) as error:
-            return _refused(entry, f"the job's directory cannot be made: {error}")
-        return entry
+            entry = entry.model_copy(update={"state": State.CANCELLED, "ended": ended})
+        running = None
+        if entry.ended is None:
+            try:
+                running = await self._hold(entry.run, command, order)
+            except OSError as error:
+                entry = _refused(entry, f"the job's directory cannot be made: {error}")
+            except MusterError as error:
+                entry = _refused(entry, str(error))
+        telling = Telling(entry, hands.job(entry.run), self.place.reporter, self.place.journal)
+        if running is None:
+            await telling.end(entry.ended or Ended(finished=time.time()))
+            return
+        self.live[entry.run] = running
+        if cancel := self.cancelled.get(entry.run):
+            await hands.cancel(running, cancel)
+        await telling.follow(running, hands)
+
+    async def _hold(self, run: str, command: Command | None, order: Order | None) -> Running:
+        """Start the command, if this is the moment for it, or find it again."""
+        if command is None or order is None:
+            return await self.place.hands.attach(run)
+        return await self.place.hands.start(order, command)
 
 
 def _refused(entry: Entry, reason: str) -> Entry:

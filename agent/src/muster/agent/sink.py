@@ -23,10 +23,13 @@ class Sink:
         self._reserve = reserve
         self._check_at = 0
 
-    def open(self, name: str) -> None:
-        """Make the file, and leave the far end of the pipe to the command."""
+    def open(self, name: str, readers: int = -1) -> None:
+        """Make the file, for *readers* (a group) too, and leave the pipe's end to the command."""
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
         self.file = os.open(name, flags, 0o600)
+        if readers >= 0:
+            os.fchown(self.file, -1, readers)
+            os.fchmod(self.file, 0o640)
         os.close(self.end)
 
     def pump(self) -> int:

@@ -152,7 +152,7 @@ class Supervisor:
         os.write(claim, self.spare.me)
         os.close(claim)
         for name, sink in zip(("stdout", "stderr"), self.sinks, strict=True):
-            sink.open(name)
+            sink.open(name, self.spec["readers"])
             self.pipes[sink.pipe] = sink
             self.poll.register(sink.pipe, select.POLLIN)
         if exit_code is None:

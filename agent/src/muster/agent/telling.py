@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from muster.agent.following import MOST, Span, Track, share
+from muster.agent.hands import Hands
 from muster.agent.jobs import Job
 from muster.agent.journal import Ended, Entry, Journal
-from muster.agent.spawning import Forge, Running
+from muster.agent.spawning import Running
 from muster.contracts.errors import Malformed, MusterError, NotFound, TooLarge, Unavailable
 from muster.contracts.runs import PIECE, REPORT, Piece, Report, State, Stream
 from muster.kit.bus import Bus
@@ -114,13 +115,13 @@ class Telling:
         self._unsure: Plan = []
         self._recall(job.told())
 
-    async def follow(self, running: Running, forge: Forge) -> None:
+    async def follow(self, running: Running, hands: Hands) -> None:
         """Tell of a job from now to its end."""
         began = time.monotonic()
         await asyncio.wait({running.ended}, timeout=COALESCE)
         pause, first = FIRST_LOOK, True
         while not running.ended.done():
-            forge.look(running)
+            hands.look(running)
             sizes = {stream: self._job.size(stream) for stream in Stream}
             plan = self._next(sizes)
             if plan or first:

@@ -35,6 +35,9 @@ TEXT: Final = r"^[^\x00]*$"
 
 ShortText = Annotated[str, StringConstraints(max_length=200)]
 LongText = Annotated[str, StringConstraints(max_length=4000)]
+Hostile = Annotated[str, StringConstraints(max_length=1000)]
+"""Text that a node made up: escape it wherever it is shown."""
+
 Note = Annotated[str, StringConstraints(max_length=200, pattern=TEXT)]
 """A line that a person writes, and that is kept as it is."""
 

@@ -3,11 +3,13 @@
 from enum import StrEnum
 from typing import Annotated, Final
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
+from muster.contracts.allowed import Allowed
 from muster.contracts.base import NODE, SERVICE, Call, Event, Message, Nothing
 from muster.contracts.names import (
     Count,
+    Hostile,
     Int,
     Label,
     LongText,
@@ -17,9 +19,6 @@ from muster.contracts.names import (
     ShortText,
     Time,
 )
-
-Hostile = Annotated[str, StringConstraints(max_length=1000)]
-"""Text that a node made up: escape it wherever it is shown."""
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 Rate = Annotated[float, Field(ge=0)]
@@ -128,6 +127,8 @@ class Inventory(Message):
     python: Hostile = ""
     agent: Hostile = ""
     capabilities: Annotated[list[Label], Field(max_length=64)] = []
+    allowed: Allowed | None = None
+    """None: the agent is too old to tell."""
 
 
 class NodeState(StrEnum):

@@ -13,6 +13,7 @@ from muster.contracts.base import NODE, Call, Event, Message, Nothing
 from muster.contracts.names import (
     TEXT,
     Count,
+    Hostile,
     Id,
     Int,
     Label,
@@ -23,7 +24,7 @@ from muster.contracts.names import (
     ShortText,
     Time,
 )
-from muster.contracts.nodes import Hostile, Targets
+from muster.contracts.nodes import Targets
 
 PIECE: Final = 128 * 1024
 """The largest piece of output in one message, in bytes."""
@@ -102,8 +103,7 @@ class Command(Message):
     def _one_of_two(self) -> Self:
         if bool(self.argv) == bool(self.shell):
             raise ValueError("give either argv or shell")
-        texts = (*self.argv, self.shell, self.cwd, *self.env.values())
-        if any("\0" in text for text in texts):
+        if any("\0" in one for one in (*self.argv, self.shell, self.cwd, *self.env.values())):
             raise ValueError("a command cannot hold a NUL byte")
         return self
 

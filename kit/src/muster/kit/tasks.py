@@ -67,3 +67,15 @@ async def running(job: Coroutine[Any, Any, None], name: str) -> AsyncGenerator[a
 def _complain(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
         log.error("%s ended", task.get_name(), exc_info=error)
+
+
+async def until(stop: asyncio.Event, job: Coroutine[Any, Any, None], name: str) -> None:
+    """Run *job* until *stop* is set, and raise what it raises."""
+    async with running(job, name) as life, running(_set(stop), "stop") as told:
+        await asyncio.wait({life, told}, return_when=asyncio.FIRST_COMPLETED)
+        if life.done():
+            life.result()
+
+
+async def _set(event: asyncio.Event) -> None:
+    await event.wait()

@@ -225,11 +225,29 @@ def _facts(told: Row) -> list[tuple[str, Any]]:
         ("timezone", inventory.get("timezone")),
         ("user", inventory.get("user")),
         ("capabilities", ", ".join(inventory.get("capabilities") or ())),
+        *_allowed(inventory.get("allowed") or {}),
         ("cpu", _percent(_cpu(told)) if metrics else ""),
         ("memory", memory),
         ("load", " ".join(f"{one:.2f}" for one in metrics.get("load") or ())),
         ("uptime", _uptime(told) if metrics else ""),
         *(("disk", _usage(disk)) for disk in metrics.get("disks") or ()),
+    ]
+
+
+def _allowed(policy: Row) -> list[tuple[str, Any]]:
+    """Return what the host's local policy says, where it says anything."""
+    closed = [key for key in ("terminal", "update") if not policy.get(key, True)]
+    by = t("node.by_helper") if policy.get("helper") else t("node.by_agent")
+    users = policy.get("users") or ()
+    return [
+        ("runs_as", f"{', '.join(users)} ({by})" if users else ""),
+        ("closed", ", ".join(closed)),
+        ("services", ", ".join(policy.get("services") or ())),
+        ("forward", ", ".join(policy.get("forward") or ())),
+        *(
+            ("root", f"{name}: {root['path']} ({root['mode']})")
+            for name, root in (policy.get("files") or {}).items()
+        ),
     ]
 
 

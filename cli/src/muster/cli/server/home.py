@@ -218,6 +218,7 @@ class Home:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "muster.agent", "join", "-",
             "--data-dir", str(self.layout.agent),
+            *(["--users", "root"] if os.geteuid() == 0 else []),
             stdin=asyncio.subprocess.PIPE,  # other users can read the words of a command
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip

@@ -45,7 +45,7 @@ def _tell(body: dict[str, Any], minutes: int) -> None:
             st.markdown(t("join.type", minutes=minutes))
             st.code(token.command, language=None, wrap_lines=True)
             st.caption(t("join.then"))
-            st.code("sudo muster agent install", language=None)
+            st.code("sudo muster agent install --users root", language=None)
 
 
 def _tokens() -> None:

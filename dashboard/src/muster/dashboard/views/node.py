@@ -207,6 +207,9 @@ def _inventory(node: Node) -> None:
         rows += [(key, str(getattr(found, key))) for key in keys if getattr(found, key)]
         rows.append(("memory", shapes.size(found.memory)))
         rows.append(("capabilities", ", ".join(found.capabilities)))
+        if found.allowed and found.allowed.users:
+            by = t("node.by_helper") if found.allowed.helper else t("node.by_agent")
+            rows.append(("runs_as", f"{', '.join(found.allowed.users)} ({by})"))
     rows.append(("agent", node.version))
     table = [{"what": t(f"node.{key}"), "value": clean(value)} for key, value in rows if value]
     columns: dict[str, Any] = {

@@ -1,0 +1,113 @@
+"""The life of `muster-agent helper`: its socket, its callers, its journal."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import struct
+from contextlib import ExitStack
+from typing import Final
+
+from muster.agent.hands import OwnHands, own_hands
+from muster.agent.home import Home, boot_id
+from muster.agent.journal import Journal
+from muster.agent.privileged.messages import Ask, framed, next_frame
+from muster.agent.privileged.obeying import Helper
+from muster.agent.privileged.trust import Trust
+from muster.agent.settings import Settings
+from muster.contracts.errors import Conflict, MusterError, Unavailable
+from muster.kit import wire
+from muster.kit.files import locked
+from muster.kit.tasks import until
+
+log = logging.getLogger(__name__)
+
+_CREDENTIALS: Final = struct.Struct("3i")
+"""``struct ucred``: pid, uid, gid; see unix(7)."""
+_AT_ONCE: Final = 256
+"""Questions of one caller that are being answered; more have to wait."""
+
+
+async def serve(home: Home, settings: Settings, stop: asyncio.Event) -> None:
+    """Be the helper of *home* until *stop* is set."""
+    trust = Trust.load(home)
+    home.make()
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(home.lock))
+        except Unavailable as error:
+            raise Conflict(f"a helper is running already in {home.root}") from error
+        async with (
+            Journal(home.journal) as journal,
+            own_hands(trust.pinned.node, home, settings, boot_id(), trust.pinned.gid) as hands,
+        ):
+            await until(stop, _helping(home, trust, hands, journal), "helper")
+
+
+async def _helping(home: Home, trust: Trust, hands: OwnHands, journal: Journal) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        helper = Helper(trust, hands, journal, tasks)
+        with contextlib.suppress(Unavailable):  # then every start is refused as well
+            await helper.resume()
+        home.socket.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(Door(helper, tasks).admit, home.socket)
+        os.chown(home.socket, -1, trust.pinned.gid)
+        home.socket.chmod(0o660)
+        home.open_ways()
+        log.info("node %s: the helper listens", trust.pinned.node, extra={"action": "helper_ready"})
+        async with server:
+            await server.serve_forever()
+
+
+class Door:
+    """Lets callers in and reads what they want."""
+
+    def __init__(self, helper: Helper, tasks: asyncio.TaskGroup) -> None:
+        """Ask *helper*, in tasks of *tasks*."""
+        self.helper = helper
+        self.tasks = tasks
+
+    async def admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one caller as long as it stays."""
+        uid = _caller(writer)
+        try:
+            if uid not in {0, self.helper.trust.pinned.uid}:
+                log.warning("user %d has no business with the helper", uid)
+                return
+            await self._serve(reader, writer)
+        except (EOFError, OSError):
+            return
+        except MusterError as error:
+            log.warning("a caller does not speak our language: %s", error)
+        finally:
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        places = asyncio.Semaphore(_AT_ONCE)
+        while True:
+            ask = wire.unpack(Ask, await next_frame(reader))
+            if ask.do != "wait":  # many may wait, for long
+                await places.acquire()
+            self.tasks.create_task(self._answer(ask, writer, places), name=ask.do)
+
+    async def _answer(
+        self, ask: Ask, writer: asyncio.StreamWriter, places: asyncio.Semaphore
+    ) -> None:
+        try:
+            answer = await self.helper.answer(ask)
+            writer.write(framed(answer))
+            await writer.drain()
+        except (OSError, asyncio.CancelledError):
+            return  # it has gone, and asks again
+        finally:
+            if ask.do != "wait":
+                places.release()
+
+
+def _caller(writer: asyncio.StreamWriter) -> int:
+    """Return the user on the other end, by the kernel's word."""
+    sock = writer.get_extra_info("socket")
+    said = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, uid, _ = _CREDENTIALS.unpack(said)
+    return int(uid)

@@ -1,0 +1,20 @@
+"""Be an agent as another user, though only root can read this Python: ``dropped.py USER WORDS``.
+
+Everything is imported first, then the rights are given up for good.
+"""
+
+import os
+import pwd
+import sys
+
+from muster.agent import __main__, commands, living
+from muster.kit import logs, run
+
+assert all((commands, living, logs, run))
+
+user = pwd.getpwnam(sys.argv[1])
+os.setgroups([])
+os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
+os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
+del sys.argv[1]
+sys.exit(__main__.main())
