@@ -3,6 +3,7 @@
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, time
+from functools import cache
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -70,11 +71,16 @@ def _formatted(schema: Schema, _defs: Schema) -> SearchStrategy[str]:
     return st.binary(max_size=64).map(lambda data: urlsafe_b64encode(data).decode())
 
 
+@cache
+def _texts_like(pattern: str) -> SearchStrategy[str]:
+    return st.from_regex(pattern, fullmatch=True)
+
+
 _MAKERS: Final[dict[str, Callable[[Schema, Schema], SearchStrategy[Any]]]] = {
     "anyOf": lambda schema, defs: st.one_of([_values(part, defs) for part in schema["anyOf"]]),
     "enum": lambda schema, _: st.sampled_from(schema["enum"]),
     "prefixItems": lambda s, defs: st.tuples(*(_values(part, defs) for part in s["prefixItems"])),
-    "pattern": lambda schema, _: st.from_regex(schema["pattern"], fullmatch=True),
+    "pattern": lambda schema, _: _texts_like(schema["pattern"]),
     "format": _formatted,
     "mapping": _mappings,
     "object": _objects,
