@@ -115,6 +115,31 @@ async def test_poison_becomes_a_dead_letter(
         assert "unlucky" in letter.headers["Muster-Reason"]
 
 
+async def test_what_waits_for_somebody_else_is_no_poison(
+    plain: PlainBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that is needed for a fact may be away for longer than five attempts."""
+    monkeypatch.setattr(durable, "_DELAYS", (0.02,))
+    tries = 0
+    taken: list[int] = []
+
+    async def take(fact: Count, _msg_id: str) -> None:
+        nonlocal tries
+        tries += 1
+        if tries <= durable.ATTEMPTS * 2:
+            raise Unavailable("the authority is away")
+        taken.append(fact.number)
+
+    async with connect(plain.url, name="toy") as bus:
+        await durable.ensure_streams(bus.client)
+        async with bus.consuming(COUNTED, take, durable="toy_patient"):
+            await bus.publish(COUNTED.at("one"), wire.pack(Count(number=7)), msg_id=new_id())
+            await until(lambda: bool(taken))
+        assert (taken, tries) == ([7], durable.ATTEMPTS * 2 + 1)
+        dead = await bus.client.jetstream().stream_info("DEAD")
+        assert dead.state.messages == 0
+
+
 async def test_a_bus_comes_back_by_itself(plain: PlainBroker) -> None:
     """After the broker is back, subscriptions hear again and whoever asked is told."""
     heard: list[int] = []

@@ -183,6 +183,9 @@ class _Consumer:
             await self._take(wire.unpack(self._event.fact, msg.data), msg_id)
         except Malformed as error:
             await self._bury(msg, msg_id, str(error))
+        except Unavailable as error:  # not the message's fault: until there is who is needed for it
+            log.warning("%s waits: %s, attempt %d", msg.subject, error, tries)
+            await msg.nak(delay=_DELAYS[min(tries, len(_DELAYS)) - 1])
         except Exception as error:
             if tries >= ATTEMPTS:
                 await self._bury(msg, msg_id, repr(error))
