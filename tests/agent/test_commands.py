@@ -15,6 +15,7 @@ from muster.agent.identity import Identity
 from muster.agent.policy import Policy, allowing, own_name
 from muster.agent.privileged.trust import Trust
 from muster.agent.units import AGENT, HELPER, Shape, Units, program
+from muster.contracts.errors import Conflict
 from muster.contracts.names import new_node_id
 from muster.kit.testing import Broker
 from tests.agent.stage import Process, Server, join, until
@@ -167,3 +168,30 @@ def test_a_split_moves_the_policy_out_of_reach(broker: Broker, home: Home) -> No
     assert pinned.authority_keys == Identity.load(home).authority_keys
     assert home.helper.trust.stat().st_mode & 0o077 == 0
     assert any("policy" in line for line in done)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a directory away")
+def test_a_second_split_believes_nothing_that_the_network_part_may_have_written(
+    broker: Broker, home: Home
+) -> None:
+    """Keys, a policy, links to other files: an upgrade by root must not carry them over."""
+    user = pwd.getpwnam("daemon")
+    join(broker, home, new_node_id())
+    home.write(home.policy, allowing("daemon"))
+    installing.split(home, user)
+    before = Trust.load(home.helper).pinned
+    identity = Identity.load(home)
+    identity.model_copy(update={"authority_keys": ["evil"], "epoch": 0}).save(home)
+    home.write(home.policy, allowing("root"))
+    target = home.root.parent / "of-root"
+    target.write_text("x")
+    (home.root / "link").symlink_to(target)
+    (home.root / "folder").symlink_to(home.root.parent)
+    installing.split(home, user)
+    assert Trust.load(home.helper).pinned == before
+    assert Policy.of(home.helper).users() == ["daemon"]
+    assert target.stat().st_uid == 0
+    assert home.root.parent.stat().st_uid == 0
+    identity.model_copy(update={"node": new_node_id()}).save(home)
+    with pytest.raises(Conflict, match="another node"):
+        installing.split(home, user)

@@ -35,6 +35,7 @@ USER = pwd.getpwnam("daemon") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid(
 ROOT = pwd.getpwuid(0)
 DROPPED = str(Path(__file__).with_name("dropped.py"))
 TRUE = Command(argv=["true"])
+SLEEP = Command(argv=["sleep", "6"])
 
 
 @pytest.fixture
@@ -297,6 +298,27 @@ async def test_the_kernel_says_who_calls(helper: Process, home: Home) -> None:
     assert len(await said(USER.pw_uid)) == 4
     assert await said(pwd.getpwnam("games").pw_uid) == b""
     assert "has no business" in helper.logged()
+
+
+async def test_who_hangs_up_leaves_nobody_waiting(
+    helper: Process, server: Server, home: Home
+) -> None:
+    """A part that comes and goes for months must not fill the helper; a start goes on."""
+    del helper
+    run = new_id()
+    line = await Line.to(home)
+    line.writer.write(framed(Ask(number=1, do="start", order=server.sign("run", run, SLEEP))))
+    line.writer.close()
+    for _ in range(50):
+        line = await Line.to(home)
+        for number in range(600):  # 50 times 600 are more than may wait at once
+            line.writer.write(framed(Ask(number=number, do="wait", run=run)))
+        await line.writer.drain()
+        line.writer.close()
+    line = await Line.to(home)
+    ended = (await line.ask(do="wait", run=run)).ended
+    assert ended
+    assert ended.exit == 0
 
 
 async def test_what_is_no_message_hurts_only_who_sends_it(

@@ -223,10 +223,7 @@ def _install(given: argparse.Namespace, home: Home, settings: Settings) -> int:
         for name, text in wanted.texts().items():
             sys.stdout.write(f"# {wanted.folder / name}\n{text}\n")
         return OK
-    home.check()
-    if given.users:
-        home.write(home.policy, allowing(given.users))
-    for line in installing.install(wanted):
+    for line in installing.install(wanted, allowing(given.users) if given.users else ""):
         _say(line)
     return OK
 

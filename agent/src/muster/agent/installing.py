@@ -9,19 +9,24 @@ from pathlib import Path
 from muster.agent.home import Home
 from muster.agent.identity import Identity
 from muster.agent.policy import MONITOR_ONLY
-from muster.agent.privileged.trust import pin
+from muster.agent.privileged.trust import Trust, pin
 from muster.agent.units import AGENT, HELPER, USER, Shape, Units
 from muster.contracts.errors import Conflict, Denied, Unavailable
 
 
-def install(units: Units) -> list[str]:
-    """Write the units, enable and start them; return what was done, for people."""
+def install(units: Units, policy: str = "") -> list[str]:
+    """Write the units, enable and start them; return what was done, for people.
+
+    *policy* replaces what the local policy of this agent says.
+    """
     units.home.check()
     done = []
     if units.shape is Shape.WATCHING:
         done += _only_watch(units.home)
+    elif policy and units.shape is not Shape.SPLIT:
+        units.home.write(units.home.policy, policy)
     if units.shape is Shape.SPLIT:
-        done += split(units.home, _system_user(units.user))
+        done += split(units.home, _system_user(units.user), policy)
     elif units.shape is not Shape.OWN:
         who = _system_user(units.user) if units.user == USER else _user(units.user)
         give(units.home.root, who)
@@ -41,16 +46,24 @@ def install(units: Units) -> list[str]:
     return done
 
 
-def split(home: Home, user: pwd.struct_passwd) -> list[str]:
-    """Give the agent's directory to *user*, and to the helper what it alone may write."""
+def split(home: Home, user: pwd.struct_passwd, policy: str = "") -> list[str]:
+    """Give the agent's directory to *user*, and to the helper what it alone may write.
+
+    The second time nothing that lies in the directory is believed: *user* may have written it.
+    """
     helper = home.helper
     helper.make()
-    pin(helper, Identity.load(home), user.pw_uid, user.pw_gid)
     done = [f"made {helper.root}, for root alone"]
-    if home.policy.exists():
-        helper.write(helper.policy, home.policy.read_text())
-        home.policy.unlink()
-        done.append(f"moved the policy to {helper.policy}")
+    if home.root.stat().st_uid == os.geteuid():
+        pin(helper, Identity.load(home), user.pw_uid, user.pw_gid)
+        if home.policy.exists():
+            policy = policy or home.policy.read_text()
+            home.policy.unlink()
+    elif Trust.load(helper).pinned.node != Identity.load(home).node:
+        raise Conflict(f"{helper.root} belongs to another node: join again, --force")
+    if policy:
+        helper.write(helper.policy, policy)
+        done.append(f"wrote {helper.policy}")
     give(home.root, user)
     return [*done, f"gave {home.root} to {user.pw_name}"]
 
@@ -65,8 +78,10 @@ def _only_watch(home: Home) -> list[str]:
 def give(folder: Path, user: pwd.struct_passwd) -> None:
     """Make *user* the owner of everything in *folder*; links are not followed."""
     try:
-        for path in (folder, *folder.rglob("*")):
-            os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
+        for _, _, names, handle in os.fwalk(folder):
+            os.fchown(handle, user.pw_uid, user.pw_gid)
+            for name in names:
+                os.chown(name, user.pw_uid, user.pw_gid, dir_fd=handle, follow_symlinks=False)
     except OSError as error:
         raise Denied(f"{folder} cannot be given to {user.pw_name}: {error}") from error
 

@@ -26,7 +26,10 @@ log = logging.getLogger(__name__)
 _CREDENTIALS: Final = struct.Struct("3i")
 """``struct ucred``: pid, uid, gid; see unix(7)."""
 _AT_ONCE: Final = 256
-"""Questions of one caller that are being answered; more have to wait."""
+"""Questions that are being answered; more have to wait."""
+_WAITING: Final = 20_000
+"""Ends of runs that are waited for; more have to wait as well."""
+_CALLERS: Final = 4
 
 
 async def serve(home: Home, settings: Settings, stop: asyncio.Event) -> None:
@@ -67,6 +70,9 @@ class Door:
         """Ask *helper*, in tasks of *tasks*."""
         self.helper = helper
         self.tasks = tasks
+        self._callers = asyncio.Semaphore(_CALLERS)
+        self._asking = asyncio.Semaphore(_AT_ONCE)
+        self._waiting = asyncio.Semaphore(_WAITING)
 
     async def admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one caller as long as it stays."""
@@ -75,21 +81,24 @@ class Door:
             if uid not in {0, self.helper.trust.pinned.uid}:
                 log.warning("user %d has no business with the helper", uid)
                 return
-            await self._serve(reader, writer)
-        except (EOFError, OSError):
-            return
-        except MusterError as error:
-            log.warning("a caller does not speak our language: %s", error)
+            async with self._callers:
+                await self._serve(reader, writer)
+        except* (EOFError, OSError):
+            log.debug("a caller is gone")
+        except* MusterError as errors:
+            log.warning("a caller does not speak our language: %s", errors.exceptions[0])
         finally:
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        places = asyncio.Semaphore(_AT_ONCE)
-        while True:
-            ask = wire.unpack(Ask, await next_frame(reader))
-            if ask.do != "wait":  # many may wait, for long
+        async with asyncio.TaskGroup() as waits:  # nobody waits for an end once the caller is gone
+            while True:
+                ask = wire.unpack(Ask, await next_frame(reader))
+                tasks, places = (
+                    (waits, self._waiting) if ask.do == "wait" else (self.tasks, self._asking)
+                )
                 await places.acquire()
-            self.tasks.create_task(self._answer(ask, writer, places), name=ask.do)
+                tasks.create_task(self._answer(ask, writer, places), name=ask.do)
 
     async def _answer(
         self, ask: Ask, writer: asyncio.StreamWriter, places: asyncio.Semaphore
@@ -98,11 +107,12 @@ class Door:
             answer = await self.helper.answer(ask)
             writer.write(framed(answer))
             await writer.drain()
-        except (OSError, asyncio.CancelledError):
+        except OSError:
             return  # it has gone, and asks again
+        except Exception:  # whatever it was, it must not end the helper
+            log.exception("%s could not be answered", ask.do)
         finally:
-            if ask.do != "wait":
-                places.release()
+            places.release()
 
 
 def _caller(writer: asyncio.StreamWriter) -> int:
