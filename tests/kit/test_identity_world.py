@@ -20,7 +20,7 @@ from muster.kit.client import Credentials
 from muster.kit.files import write_private
 from muster.kit.identity import natsjwt
 from muster.kit.identity.nkeys import Key
-from muster.kit.identity.world import Listener, World, server_config
+from muster.kit.identity.world import SERVICES, Listener, World, server_config
 from muster.kit.testing import Broker
 
 PUSH = "$SYS.REQ.CLAIMS.UPDATE"
@@ -319,3 +319,12 @@ def test_the_keys_are_private_and_stay(tmp_path: Path) -> None:
     again.write_creds(tmp_path / "creds")
     assert len(os.listdir(tmp_path / "creds")) == 6  # noqa: PTH208
     assert {p.stat().st_mode & 0o777 for p in (tmp_path / "creds").iterdir()} == {0o600}
+
+
+def test_every_service_fits_through_the_door(tmp_path: Path) -> None:
+    """The broker reads a JWT as one line, and cuts off whoever sends a longer one."""
+    world = World.open(tmp_path)
+    text = server_config(world, tmp_path, Listener("127.0.0.1", 1, 2, disk=1))
+    limit = int(text.partition("max_control_line: ")[2].partition("KB")[0]) * 1024
+    for name in SERVICES:
+        assert len(world.service_creds(name)) < limit * 3 // 4, name

@@ -323,6 +323,8 @@ def server_config(world: World, home: Path, listener: Listener) -> str:
     """Return the text of ``nats.conf`` for a broker that keeps its files in *home*.
 
     ``sync_interval: always``: without it, acknowledged messages are lost at a power failure.
+    ``max_control_line``: a service shows its JWT in one line, and the gateway's holds all that
+    people may ask, which is more than the 4 KiB of the default.
     """
     quoted = partial(json.dumps, ensure_ascii=False)  # the broker knows no \uXXXX
     tls = ""
@@ -337,6 +339,7 @@ http: "127.0.0.1:{listener.monitor_port}"
 {tls}ping_interval: "5s"
 ping_max: 2
 max_payload: 1MB
+max_control_line: 16KB
 write_deadline: "10s"
 pid_file: {quoted(str(home / "nats.pid"))}
 log_file: {quoted(str(home / "nats.log"))}
