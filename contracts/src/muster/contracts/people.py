@@ -30,11 +30,16 @@ class User(Message):
     name: Username
     full_name: ShortText = ""
     roles: Labels = []
+    """Given here, by hand."""
     groups: Labels = []
     disabled: bool = False
     invited: bool = False
     """Has not chosen a password yet."""
     second_factor: bool = False
+    subject: ShortText = ""
+    """How the identity provider names them; empty: they do not come through it."""
+    mapped_roles: Labels = []
+    """Roles by their groups there; they follow at each login through it."""
     created: Time
     seen: Time | None = None
     """The last time that one of their sessions or tokens was used."""

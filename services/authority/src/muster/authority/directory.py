@@ -10,7 +10,15 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
 from muster.authority.store import BEARERS
-from muster.authority.tables import people, rights, roles, secrets, state, user_groups
+from muster.authority.tables import (
+    identities,
+    people,
+    rights,
+    roles,
+    secrets,
+    state,
+    user_groups,
+)
 from muster.contracts.people import ListUsers, RightsChanged, User, UserGroup
 from muster.contracts.policy import ROLES, Grant, Role
 from muster.kit import policy
@@ -42,6 +50,7 @@ def change(conn: Connection, name: str, **values: Any) -> None:
 def remove(conn: Connection, name: str) -> None:
     """Delete a person, with sessions and tokens."""
     conn.execute(delete(secrets).where(secrets.c.person == name))
+    conn.execute(delete(identities).where(identities.c.person == name))
     conn.execute(delete(people).where(people.c.name == name))
 
 
@@ -66,8 +75,11 @@ def view(conn: Connection, name: str) -> User | None:
 
 def _views() -> Any:
     mine = (secrets.c.person == people.c.name) & secrets.c.kind.in_(BEARERS)
+    known = identities.c.person == people.c.name
     return select(
-        people, select(func.max(secrets.c.seen)).where(mine).scalar_subquery().label("seen")
+        people,
+        select(func.max(secrets.c.seen)).where(mine).scalar_subquery().label("seen"),
+        select(func.max(identities.c.subject)).where(known).scalar_subquery().label("subject"),
     )
 
 
@@ -78,8 +90,10 @@ def _view(row: Any) -> User:
         roles=row.roles,
         groups=row.groups,
         disabled=row.disabled,
-        invited=not row.password,
+        invited=not row.password and not row.subject,
         second_factor=bool(row.totp),
+        subject=row.subject or "",
+        mapped_roles=row.mapped,
         created=row.created,
         seen=row.seen,
     )
@@ -132,7 +146,12 @@ def delete_group(conn: Connection, name: str) -> None:
 
 
 def roles_of(conn: Connection, row: Any) -> list[str]:
-    """Return the names of a person's roles, those by groups too."""
+    """Return the names of a person's roles, those by groups and by the provider too."""
+    return sorted({*given_roles_of(conn, row), *row.mapped})
+
+
+def given_roles_of(conn: Connection, row: Any) -> list[str]:
+    """Return the names of the roles that a person was given here, those by groups too."""
     names = list(row.roles)
     if row.groups:
         mine = select(user_groups.c.roles).where(user_groups.c.name.in_(row.groups))
@@ -162,16 +181,22 @@ def holders(conn: Connection, *, role: str = "", group: str = "") -> list[str]:
     """Return who has a role, directly or by a group, or who is in a group."""
     by_role = {one.name for one in all_groups(conn) if role and role in one.roles}
     wanted = by_role | ({group} if group else set())
-    rows = conn.execute(select(people.c.name, people.c.roles, people.c.groups))
-    return [row.name for row in rows if role in row.roles or wanted & set(row.groups)]
+    rows = conn.execute(select(people.c.name, people.c.roles, people.c.mapped, people.c.groups))
+    return [
+        row.name for row in rows if role in {*row.roles, *row.mapped} or wanted & set(row.groups)
+    ]
 
 
 def has_administrator(conn: Connection) -> bool:
-    """Whether somebody who can log in may do everything everywhere."""
+    """Whether somebody who can log in may do everything everywhere.
+
+    Neither a login nor a role that comes from an identity provider counts: it can be away, and
+    take the role back at any time.
+    """
     whole = [Grant(actions=["*"], nodes="all", run_as=["*"])]
     rows = conn.execute(select(people).where(people.c.disabled.is_(False), people.c.password != ""))
     return any(
-        not policy.exceeds(grants_of(conn, roles_of(conn, row)), whole) for row in rows.all()
+        not policy.exceeds(grants_of(conn, given_roles_of(conn, row)), whole) for row in rows.all()
     )
 
 

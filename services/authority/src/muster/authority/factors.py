@@ -69,11 +69,11 @@ class FactorCalls(Deciding):
     @answers(START_FACTOR)
     async def start_factor(self, ask: StartFactor, caller: Caller) -> FactorStarted:
         """Make a secret that holds as soon as its first code is shown."""
-        await self._password(caller, ask.password)
+        await self.proven(caller, ask.password)
         secret = codes.new_secret()
 
         def start(conn: Connection) -> None:
-            self._session(conn, caller)
+            self.session_of(conn, caller)
             directory.change(conn, caller.name, totp_next=self.vault.lock(secret))
 
         await self.tools.db.write(start)
@@ -86,7 +86,7 @@ class FactorCalls(Deciding):
         self.slowing.attempt(caller.name, "factor")
 
         def confirm(conn: Connection) -> tuple[list[str], RightsChanged] | None:
-            session = self._session(conn, caller)
+            session = self.session_of(conn, caller)
             person = directory.person(conn, caller.name)
             if person is None or not person.totp_next:
                 raise Conflict("begin anew: there is nothing to confirm")
@@ -133,7 +133,7 @@ class FactorCalls(Deciding):
     @answers(DROP_FACTOR)
     async def drop_factor(self, ask: DropFactor, caller: Caller) -> Nothing:
         """Do without; it takes both factors to do without one."""
-        await self._password(caller, ask.password)
+        await self.proven(caller, ask.password)
 
         def drop(conn: Connection, session: Any, now: datetime) -> None:  # noqa: ARG001
             self.without_factor(conn, caller.name)
@@ -148,7 +148,7 @@ class FactorCalls(Deciding):
         self.slowing.attempt(caller.name, "factor")
 
         def work(conn: Connection) -> RightsChanged | None:
-            session = self._session(conn, caller)
+            session = self.session_of(conn, caller)
             if not self.shown(conn, caller.name, code, now):
                 self._record(conn, caller, "factor.show", now, "refused")
                 return None
@@ -161,14 +161,27 @@ class FactorCalls(Deciding):
         self.slowing.succeeded(caller.name, "factor")
         await self.tell(change)
 
-    async def _password(self, caller: Caller, password: str) -> None:
+    async def proven(self, caller: Caller, password: str) -> None:
+        """Let nobody go on who has only found a session: it takes the password.
+
+        Who has none, because they come through the provider, must have come just now.
+        """
         self.slowing.attempt(caller.name, "password")
         row = await self.tools.db.read(lambda conn: directory.person(conn, caller.name))
+        if row is not None and not row.password:
+            await self.tools.db.read(lambda conn: self._just_now(conn, caller))
+            return
         if not await passwords.fits(password, row.password if row else None):
             raise Denied("the password is wrong")
         self.slowing.succeeded(caller.name, "password")
 
-    def _session(self, conn: Connection, caller: Caller) -> Any:
+    def _just_now(self, conn: Connection, caller: Caller) -> None:
+        session, now = self.session_of(conn, caller), self.tools.now()
+        span = timedelta(minutes=self.tools.settings.fresh_minutes)
+        if now - max(session.created, session.fresh or session.created) >= span:
+            raise Denied("you have no password here: log in once more, and do this right after")
+
+    def session_of(self, conn: Connection, caller: Caller) -> Any:
         """Return the caller's session: a program's token has no second factor."""
         row = self.bearer(conn, caller)
         if row.kind != "session":

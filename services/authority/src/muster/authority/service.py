@@ -8,13 +8,12 @@ import asyncio
 
 from muster.authority import chain, store
 from muster.authority.devices import DeviceCalls
-from muster.authority.factors import FactorCalls
 from muster.authority.heads import Heads
 from muster.authority.joining import Joining
+from muster.authority.oidc import OidcCalls
 from muster.authority.part import SERVER, Tools
 from muster.authority.roles import RoleCalls
 from muster.authority.signing import Signing
-from muster.authority.users import UserCalls
 from muster.contracts.authority import (
     ALERT,
     LIST_AUDIT,
@@ -31,7 +30,7 @@ from muster.kit.bus import Caller, answers
 from muster.kit.durable import AUDIT, ensure_streams
 
 
-class Authority(UserCalls, RoleCalls, FactorCalls, DeviceCalls, Signing, Joining):
+class Authority(OidcCalls, RoleCalls, DeviceCalls, Signing, Joining):
     """People, nodes, signatures, audit."""
 
     def __init__(self, tools: Tools) -> None:
@@ -44,6 +43,7 @@ class Authority(UserCalls, RoleCalls, FactorCalls, DeviceCalls, Signing, Joining
         await ensure_streams(self.tools.bus.client, (AUDIT,))
         await self.tools.db.write(store.begin)
         await self.ensure_admin()
+        await self.forget_other_providers()
 
     async def forever(self) -> None:
         """Keep the broker in line with the revocations, and the world with the audit."""

@@ -65,7 +65,7 @@ class Sessions(Part):
         known = row.password if row and not row.disabled else ""
         genuine = await passwords.fits(ask.password, known or None)
         if row is None or not genuine:
-            await self._note(ask.name, "login", "refused", address)
+            await self.note(ask.name, "login", "refused", address)
             raise Unauthenticated(_WRONG)
         if row.totp and ask.code:
             self.slowing.attempt(row.name, CODES)
@@ -75,7 +75,7 @@ class Sessions(Part):
 
         session = await self.tools.db.write(begin)
         if session is None:
-            await self._note(ask.name, "login", "refused", address)
+            await self.note(ask.name, "login", "refused", address)
             raise SecondFactor("that code is wrong, or was used")
         if not session.needs_code:
             self.slowing.succeeded(ask.name, address)
@@ -93,11 +93,13 @@ class Sessions(Part):
             return self.begin(conn, current.name, ask.origin, fresh=True)
         return None
 
-    def begin_or_half(self, conn: Connection, name: str, origin: Origin) -> Session:
+    def begin_or_half(
+        self, conn: Connection, name: str, origin: Origin, detail: str = ""
+    ) -> Session:
         """Begin a session; for who has a second factor, only half of one, until its code comes."""
         row = directory.person(conn, name)
         if row is None or not row.totp:
-            return self.begin(conn, name, origin)
+            return self.begin(conn, name, origin, detail=detail)
         now, secret = self.tools.now(), new_secret("mhalf")
         store.add_secret(conn, kept(secret, "half", name, now, now + _HALF, origin))
         who = Person(name=name, second_factor=True)
@@ -126,14 +128,16 @@ class Sessions(Part):
         directory.change(conn, name, totp="", totp_next="")
         store.end_all(conn, name, "recovery", "half")
 
-    def begin(self, conn: Connection, name: str, origin: Origin, *, fresh: bool = False) -> Session:
+    def begin(
+        self, conn: Connection, name: str, origin: Origin, *, fresh: bool = False, detail: str = ""
+    ) -> Session:
         """Begin a session for a person who has proven who they are."""
         now = self.tools.now()
         secret = new_secret("mses")
         expires = now + timedelta(days=self.tools.settings.session_days)
         row = kept(secret, "session", name, now, expires, origin)
         store.add_secret(conn, row | {"fresh": now if fresh else None})
-        chain.append(conn, name, "login", now=now, address=origin.address)
+        chain.append(conn, name, "login", now=now, address=origin.address, detail=detail)
         found = store.behind(conn, digest(secret))
         return Session(secret=secret, person=person_of(conn, found), expires=expires)
 
@@ -267,11 +271,12 @@ class Sessions(Part):
         idle = timedelta(hours=self.tools.settings.idle_hours)
         return bool(row.kind == "session" and row.seen + idle <= now)
 
-    async def _note(self, who: str, action: str, result: str, address: str) -> None:
-        now = self.tools.now()
-        await self.tools.db.write(
-            lambda conn: chain.append(conn, who, action, now=now, result=result, address=address)
-        )
+    async def note(
+        self, who: str, action: str, result: str, address: str, detail: str = ""
+    ) -> None:
+        """Write down what has not come to anything."""
+        now, what = self.tools.now(), {"result": result, "address": address, "detail": detail}
+        await self.tools.db.write(lambda conn: chain.append(conn, who, action, now=now, **what))
 
 
 def person_of(conn: Connection, row: Any) -> Person:

@@ -1,9 +1,13 @@
 """What the operator may set for the authority: ``MUSTER_AUTHORITY_*`` or ``[authority]``."""
 
+import ipaddress
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
+from muster.contracts.names import Label
 from muster.kit.service import ServiceSettings
 
 
@@ -30,8 +34,90 @@ class Settings(ServiceSettings):
         default=False, description="whether somebody has to approve every node that joins"
     )
     node_days: float = Field(default=30, gt=0, description="life of a node's credentials, in days")
+    oidc_issuer: str = Field(
+        default="", description="identity provider that people may log in through; none if empty"
+    )
+    oidc_client_id: str = Field(
+        default="", validate_default=True, description="what the provider calls this server"
+    )
+    oidc_client_secret_file: Path | None = Field(
+        default=None,
+        validate_default=True,
+        description="file with the secret that proves it to the provider, for its owner alone",
+    )
+    oidc_ca: Path | None = Field(
+        default=None, description="CA of the provider, in PEM, if it is not a public one"
+    )
+    oidc_scopes: list[str] = Field(
+        default=["openid", "profile", "email"], description="what the provider is asked for"
+    )
+    oidc_name: str = Field(
+        default="OIDC", max_length=60, description="what people call the provider, on the button"
+    )
+    oidc_group_claim: str = Field(
+        default="groups", description="where the provider says which groups a person is in"
+    )
+    oidc_roles: dict[str, list[Label]] = Field(
+        default={}, description="roles by the provider's groups: admins=admin, ops=operator"
+    )
+    oidc_create_users: bool = Field(
+        default=True, description="whether a stranger whose groups give a role gets an account"
+    )
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _an_issuer(cls, url: str) -> str:
+        if url and (not trusted(url) or "?" in url or "#" in url):
+            raise ValueError("give an address like https://login.example.org")
+        return url
+
+    @field_validator("oidc_client_id", "oidc_client_secret_file")
+    @classmethod
+    def _all_or_nothing(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.data.get("oidc_issuer") and not value:
+            raise ValueError("oidc_issuer needs it")
+        return value
+
+    @field_validator("oidc_scopes")
+    @classmethod
+    def _with_an_identity(cls, scopes: list[str]) -> list[str]:
+        return scopes if "openid" in scopes else ["openid", *scopes]
+
+    @field_validator("oidc_roles", mode="before")
+    @classmethod
+    def _a_table(cls, value: Any) -> Any:
+        """Take ``group=role`` one after another for a table; a group's name may hold ``=``."""
+        if isinstance(value, list):
+            pairs = [str(one).rpartition("=") for one in value]
+            if not all(group and role for group, _, role in pairs):
+                raise ValueError("write group=role")
+            value = {
+                group: [role for other, _, role in pairs if other == group] for group, _, _ in pairs
+            }
+        if isinstance(value, dict):
+            return {key: [one] if isinstance(one, str) else one for key, one in value.items()}
+        return value
 
     @property
     def keys_dir(self) -> Path:
         """The directory of the server's keys."""
         return self.keys or self.data_dir / "keys"
+
+
+def trusted(url: str) -> bool:
+    """Whether nobody between here and *url* can read or change what is said."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    if not parts.hostname or parts.username:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether *host* is this machine itself."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

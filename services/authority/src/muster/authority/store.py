@@ -45,6 +45,7 @@ def by_id(conn: Connection, secret: str) -> Any | None:
 def _with_person() -> Any:
     person = (
         people.c.roles,
+        people.c.mapped,
         people.c.groups,
         people.c.must_change,
         people.c.disabled,

@@ -30,6 +30,7 @@ people: Final = Table(
     Column("password", Text, nullable=False),  # argon2id; empty: none yet
     Column("roles", JSON, nullable=False),
     Column("groups", JSON, nullable=False, server_default="[]"),
+    Column("mapped", JSON, nullable=False, server_default="[]"),  # roles by the provider's groups
     Column("must_change", Boolean, nullable=False),
     Column("disabled", Boolean, nullable=False, server_default=false()),
     Column("totp", Text, nullable=False, server_default=""),  # encrypted; empty: none
@@ -37,6 +38,16 @@ people: Final = Table(
     Column("totp_step", BigInteger, nullable=False, server_default="0"),  # of the last code
     Column("created", UtcTime, nullable=False),
 )
+
+identities: Final = Table(
+    "identities",  # as whom an identity provider knows a person
+    metadata,
+    Column("issuer", String(500), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("person", ForeignKey("people.name", ondelete="CASCADE"), nullable=False),
+    Column("created", UtcTime, nullable=False),
+)
+Index("identities_by_person", identities.c.person, identities.c.issuer, unique=True)
 
 roles: Final = Table(
     "roles",  # besides those that come with Muster

@@ -91,7 +91,7 @@ class UserCalls(Deciding):
         now = self.tools.now()
 
         def reset(conn: Connection) -> tuple[Invitation, RightsChanged]:
-            self._may_touch(conn, caller, ask.name)
+            self.may_touch(conn, caller, ask.name)
             directory.change(conn, ask.name, password="", must_change=False)
             store.end_all(conn, ask.name, "session", "token", "invitation", "half")
             if ask.factor:
@@ -145,7 +145,7 @@ class UserCalls(Deciding):
         values = ask.model_dump(exclude={"name"}, exclude_none=True)
 
         def change(conn: Connection) -> tuple[User, RightsChanged]:
-            self._may_touch(conn, caller, ask.name)
+            self.may_touch(conn, caller, ask.name)
             self.may_give(conn, caller, ask.roles or [], ask.groups or [])
             if values:
                 directory.change(conn, ask.name, **values)
@@ -168,7 +168,7 @@ class UserCalls(Deciding):
         now = self.tools.now()
 
         def remove(conn: Connection) -> RightsChanged:
-            self._may_touch(conn, caller, ask.name)
+            self.may_touch(conn, caller, ask.name)
             if ask.name == ADMIN:
                 raise Conflict("the server's own console needs admin: disable it instead")
             directory.remove(conn, ask.name)
@@ -182,12 +182,12 @@ class UserCalls(Deciding):
         await self.tell(await self.tools.db.write(remove))
         return NOTHING
 
-    def _may_touch(self, conn: Connection, caller: Caller, name: str) -> None:
+    def may_touch(self, conn: Connection, caller: Caller, name: str) -> None:
         """Let nobody change a person who may do more than they themselves."""
         row = directory.person(conn, name)
         if row is None:
             raise NotFound(f"there is no user {name}")
-        self.may_give(conn, caller, row.roles, row.groups)
+        self.may_give(conn, caller, [*row.roles, *row.mapped], row.groups)
 
     @staticmethod
     def _keep_an_administrator(conn: Connection) -> None:
@@ -218,7 +218,7 @@ class UserCalls(Deciding):
                 raise NotFound("there is no such session or token")
             if row.person != caller.name:
                 self.held(conn, caller, "user.write")
-                self._may_touch(conn, caller, row.person)
+                self.may_touch(conn, caller, row.person)
             store.end(conn, ask.id)
             chain.append(
                 conn, caller.name, f"{row.kind}.revoke", now=now, address=address_of(caller),
