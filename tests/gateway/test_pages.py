@@ -60,8 +60,8 @@ def test_every_text_is_used_and_every_used_text_is_there() -> None:
     """A key that no template and no module names is left over."""
     folder = resources.files("muster.gateway")
     sources = [one.read_text("utf-8") for one in (folder / "templates").iterdir()]
-    modules = ("pages.py", "factor_pages.py", "device_pages.py")
-    sources += [(folder / name).read_text("utf-8") for name in modules]
+    modules = [one for one in folder.iterdir() if one.name.endswith("pages.py")]
+    sources += [one.read_text("utf-8") for one in modules]
     named = set(re.findall(r"""["']([a-z]+\.[a-z_.]+[a-z])["']""", "\n".join(sources)))
     keys = set(catalogue("en"))
     free = {key for key in keys if key.startswith("error.") and key != "error.home"}
@@ -78,6 +78,7 @@ def test_every_text_is_used_and_every_used_text_is_there() -> None:
         "code.html",
         "factor.html",
         "device.html",
+        "identity.html",
         "waiting.html",
         "api.html",
     }

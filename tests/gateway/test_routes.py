@@ -16,6 +16,7 @@ from muster.contracts import people as p
 from muster.contracts import runs as r
 from muster.contracts.approvals import Approve, ListApprovals, Refuse
 from muster.contracts.base import Nothing
+from muster.contracts.oidc import LinkUser
 from muster.contracts.policy import Role
 from muster.gateway.app import gateway
 from muster.gateway.server import listening
@@ -58,6 +59,7 @@ ROUTES: list[tuple[str, str, Any, int, type, dict[str, Any]]] = [
     ("GET", "/users/li", None, 200, p.FindUser, {"name": "li"}),
     ("PATCH", "/users/li", {"disabled": True}, 200, p.ChangeUser, {"name": "li", "roles": None}),
     ("POST", "/users/li/reset", {"ttl": 60}, 200, p.ResetPassword, {"name": "li", "ttl": 60}),
+    ("PUT", "/users/li/identity", {"subject": "x"}, 204, LinkUser, {"name": "li", "subject": "x"}),
     ("DELETE", "/users/li", None, 204, p.FindUser, {"name": "li"}),
     ("PUT", "/roles/dba", {"grants": [A_GRANT]}, 200, Role, {"name": "dba", "version": 0}),
     ("DELETE", "/roles/dba", None, 204, p.RoleName, {"name": "dba"}),

@@ -15,10 +15,11 @@ from muster.contracts import authority as a
 from muster.contracts import devices as d
 from muster.contracts import factors as f
 from muster.contracts import nodes as n
+from muster.contracts import oidc as o
 from muster.contracts import people as p
 from muster.contracts import runs as r
 from muster.contracts.base import NOTHING, Call, Nothing
-from muster.contracts.errors import Denied, NotFound, SecondFactor, Unauthenticated
+from muster.contracts.errors import Denied, Expired, NotFound, SecondFactor, Unauthenticated
 from muster.contracts.names import new_id
 from muster.contracts.policy import ACTIONS, Grant, Role
 from muster.gateway.app import gateway
@@ -31,6 +32,7 @@ from muster.kit.testing import Broker
 NODE = "nabcdefghijklmnop"
 RUN = "01jd3v7q3k8x5f0c9r2m4n6p8s"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+LATER = datetime(2100, 1, 1, tzinfo=UTC)
 PASSWORD = "correct horse"  # noqa: S105
 ALL = ["*"]
 
@@ -214,6 +216,15 @@ class Authority(Peer):
     show_factor = canned(f.SHOW_FACTOR, NOTHING)
     renew_recovery = canned(f.RENEW_RECOVERY, f.RecoveryCodes(codes=["ab-cd"]))
     drop_factor = canned(f.DROP_FACTOR, NOTHING)
+    ways = canned(o.WAYS, o.Ways(provider="<Acme>"))
+    my_identity = canned(o.MY_IDENTITY, o.Identity(provider="<Acme>"))
+    link_user = canned(o.LINK_USER, NOTHING)
+    start_oidc = canned(
+        o.START_OIDC, o.OidcStarted(url="https://acme.example/?x=1&y", browser="b4", expires=LATER)
+    )
+    link_oidc = canned(
+        o.LINK_OIDC, o.OidcStarted(url="https://acme.example/?x=1&y", browser="b5", expires=LATER)
+    )
     list_roles = canned(p.LIST_ROLES, p.Roles(items=[]))
     put_role = canned(p.PUT_ROLE, Role(name="dba"))
     delete_role = canned(p.DELETE_ROLE, NOTHING)
@@ -243,6 +254,21 @@ class Authority(Peer):
         self.people["two"] = person("two", ["*"])
         later = datetime.now(UTC) + timedelta(hours=1)
         return a.Session(secret="secret-of-two", person=self.people["two"], expires=later)  # noqa: S106
+
+    @answers(o.FINISH_OIDC)
+    async def finish_oidc(self, ask: o.FinishOidc, caller: Caller) -> o.OidcFinished:
+        """Let in who brings the right things back, as ada."""
+        self.note(ask, caller)
+        if ask.error:
+            raise Denied(f"Acme says no: {ask.error}")
+        if (ask.state, ask.browser) != ("s1", "b4"):
+            raise Expired("this login has taken too long, or was used: begin again")
+        if ask.code == "link":
+            return o.OidcFinished(next="/identity")
+        self.sessions["secret-by-acme"] = "ada"
+        later = datetime.now(UTC) + timedelta(hours=1)
+        made = a.Session(secret="secret-by-acme", person=self.people["ada"], expires=later)  # noqa: S106
+        return o.OidcFinished(session=made, next="//evil.example")
 
     @answers(p.ACCEPT)
     async def accept(self, ask: p.Accept, caller: Caller) -> a.Session:

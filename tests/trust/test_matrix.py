@@ -38,6 +38,7 @@ BODIES: dict[str, Any] = {
     "createApiToken": {"name": "m", "scopes": ["node.read"]},
     "createUser": {"name": "admin"},
     "updateUser": {},
+    "linkUser": {},
     "putRole": {"grants": [], "version": 99},
     "putUserGroup": {"roles": ["no-such-role"]},
     "resolveTargets": {"names": ["m-gone"]},

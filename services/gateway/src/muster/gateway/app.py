@@ -6,7 +6,17 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from muster.gateway import __version__, device_pages, factor_pages, openapi, pages, problems, proxy
+from muster.gateway import (
+    __version__,
+    device_pages,
+    factor_pages,
+    login_pages,
+    oidc_pages,
+    openapi,
+    pages,
+    problems,
+    proxy,
+)
 from muster.gateway.cookies import Cookies
 from muster.gateway.edge import Edge
 from muster.gateway.gate import Gate
@@ -77,7 +87,7 @@ def create_app(bus: Bus, settings: Settings, dashboard: Upstream | None = None) 
         events,
     ):
         app.include_router(part.router, prefix=API)
-    for part in (health, pages, factor_pages, device_pages, proxy):
+    for part in (health, pages, login_pages, oidc_pages, factor_pages, device_pages, proxy):
         app.include_router(part.router)
     problems.install(app)
     openapi.install(app)

@@ -37,6 +37,7 @@ class Cookies:
         """Prefix the name with ``__Host-`` where that is possible."""
         self.secure = secure
         self.session = "__Host-muster" if secure else "muster"
+        self._away = "__Host-muster_away" if secure else "muster_away"
 
     def secret(self, conn: HTTPConnection) -> str:
         """Return the session's secret, or nothing."""
@@ -52,6 +53,19 @@ class Cookies:
         """Let the browser forget its session."""
         self._set(response, self.session, "", 0, hidden=True)
         self._set(response, CSRF, "", 0)
+
+    def send_away(self, response: Response, secret: str, until: datetime) -> None:
+        """Let the browser keep what it has to bring back from an identity provider."""
+        age = max(0, int((until - datetime.now(UTC)).total_seconds()))
+        self._set(response, self._away, secret, age, hidden=True)
+
+    def away(self, conn: HTTPConnection) -> str:
+        """Return what the browser has kept meanwhile, or nothing."""
+        return conn.cookies.get(self._away, "")[:200]
+
+    def come_back(self, response: Response) -> None:
+        """Let the browser forget it."""
+        self._set(response, self._away, "", 0, hidden=True)
 
     def speak(self, response: Response, language: str) -> None:
         """Let the browser remember the language for a year."""

@@ -1,4 +1,4 @@
-"""The pages that work without JavaScript: sign in, change the password, sign out, errors."""
+"""The pages that work without JavaScript: how they are drawn, the password, the way out, errors."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -14,12 +14,9 @@ from starlette.exceptions import HTTPException
 
 from muster.contracts.authority import (
     CHANGE_PASSWORD,
-    LOGIN,
     LOGOUT,
     ChangePassword,
     Exchange,
-    Login,
-    Session,
 )
 from muster.contracts.errors import (
     Denied,
@@ -27,17 +24,14 @@ from muster.contracts.errors import (
     MusterError,
     NoAnswer,
     NotFound,
-    SecondFactor,
     TooMany,
     Unauthenticated,
     Unavailable,
 )
-from muster.contracts.factors import SECOND_STEP, SecondStep
-from muster.contracts.people import ACCEPT, Accept
 from muster.gateway.gate import Gate, Here
 from muster.gateway.languages import LANGUAGES, language_of, load_texts
 from muster.gateway.openapi import by_tag
-from muster.gateway.origins import address_of, local_path, origin_of
+from muster.gateway.origins import local_path
 from muster.gateway.people import Visitor
 from muster.kit.text import clean
 
@@ -49,7 +43,7 @@ CSP: Final = (
 )
 _STATIC: Final = {"muster.css": "text/css", "icon.svg": "image/svg+xml"}
 _SHORTEST: Final = 10
-_LONGEST: Final = 1000
+LONGEST: Final = 1000
 
 
 class Pages:
@@ -134,65 +128,6 @@ async def language(request: Request, gate: Here) -> Response:
     return response
 
 
-@router.get("/login")
-async def login_page(request: Request, gate: Here, next: str = "/") -> Response:  # noqa: A002
-    """Ask for name and password."""
-    if await signed_in(request, gate) is not None:
-        return RedirectResponse(local_path(next), 303)
-    return _login_form(request, gate, {"next": next})
-
-
-@router.post("/login")
-async def login(request: Request, gate: Here) -> Response:
-    """Begin a session."""
-    form = await form_of(request)
-    try:
-        gate.cookies.check(request, form.get("csrf", ""))
-        gate.logins.admit(address_of(request))
-        ask = Login(
-            name=form.get("name", "")[:200],
-            password=form.get("password", "")[:_LONGEST] or " ",
-            origin=origin_of(request),
-        )
-        session = await gate.bus.ask(LOGIN, ask, timeout=15)
-    except MusterError as error:
-        fault = fault_of(request, error, wrong="login.wrong")
-        return _login_form(request, gate, form, fault, error.status)
-    return _enter(request, gate, session, form)
-
-
-@router.post("/login/code")
-async def second_step(request: Request, gate: Here) -> Response:
-    """Take the code that a login still lacks."""
-    form = await form_of(request)
-    try:
-        gate.cookies.check(request, form.get("csrf", ""))
-        gate.logins.admit(address_of(request))
-        ask = SecondStep(
-            secret=form.get("half", "")[:200],
-            code=form.get("code", "")[:64] or " ",
-            origin=origin_of(request),
-        )
-        session = await gate.bus.ask(SECOND_STEP, ask, timeout=15)
-    except SecondFactor as error:
-        fault = fault_of(request, error, wrong="code.wrong")
-        return _code_form(request, gate, form, fault, error.status)
-    except MusterError as error:
-        fault = fault_of(request, error, wrong="code.late")
-        return _login_form(request, gate, form, fault, error.status)
-    return _enter(request, gate, session, form)
-
-
-def _enter(request: Request, gate: Gate, session: Session, form: Mapping[str, str]) -> Response:
-    """Let somebody in who has proven who they are, or ask for the code that is still needed."""
-    if session.needs_code:
-        return _code_form(request, gate, {**form, "half": session.secret})
-    target = local_path(form.get("next", "/"))
-    response = RedirectResponse("/password" if session.person.must_change_password else target, 303)
-    gate.cookies.give(response, session)
-    return response
-
-
 @router.get("/password")
 async def password_page(request: Request, gate: Here) -> Response:
     """Ask for a new password."""
@@ -211,9 +146,8 @@ async def password(request: Request, gate: Here) -> Response:
     form = await form_of(request)
     try:
         gate.cookies.check(request, form.get("csrf", ""))
-        if (key := _rule_broken(form)) is not None:
-            fault = _pages(request).text(request, key)
-            return _password_form(request, gate, visitor, fault, 400)
+        if (key := rule_broken(form)) is not None:
+            return _password_form(request, gate, visitor, text_of(request, key), 400)
         ask = ChangePassword(old=form["old"], new=form["new"])
         await visitor.ask(CHANGE_PASSWORD, ask, timeout=15)
     except MusterError as error:
@@ -221,30 +155,6 @@ async def password(request: Request, gate: Here) -> Response:
         return _password_form(request, gate, visitor, fault, error.status)
     gate.people.forget_person(visitor.person.name)
     return RedirectResponse("/", 303)
-
-
-@router.get("/invitation")
-async def invitation_page(request: Request, gate: Here, code: str = "") -> Response:
-    """Ask the invited person for a password of their own."""
-    return _invitation_form(request, gate, code)
-
-
-@router.post("/invitation")
-async def invitation(request: Request, gate: Here) -> Response:
-    """Accept an invitation: keep the password, begin a session."""
-    form = await form_of(request)
-    code = form.get("code", "")
-    try:
-        gate.cookies.check(request, form.get("csrf", ""))
-        gate.logins.admit(address_of(request))
-        if (key := _rule_broken({**form, "old": "-"})) is not None:
-            return _invitation_form(request, gate, code, _pages(request).text(request, key), 400)
-        ask = Accept(secret=code[:200], password=form["new"], origin=origin_of(request))
-        session = await gate.bus.ask(ACCEPT, ask, timeout=15)
-    except MusterError as error:
-        fault = fault_of(request, error, wrong="invitation.wrong")
-        return _invitation_form(request, gate, code, fault, error.status)
-    return _enter(request, gate, session, {})
 
 
 @router.get("/logout")
@@ -302,22 +212,6 @@ async def form_of(request: Request) -> dict[str, str]:
         return {key: value for key, value in form.items() if not isinstance(value, UploadFile)}
 
 
-def _login_form(
-    request: Request, gate: Gate, form: Mapping[str, str], fault: str = "", status: int = 200
-) -> Response:
-    target = local_path(form.get("next", "/"))
-    name = form.get("name", "")[:200]
-    return with_token(request, gate, "login.html", status, fault=fault, next=target, name=name)
-
-
-def _code_form(
-    request: Request, gate: Gate, form: Mapping[str, str], fault: str = "", status: int = 200
-) -> Response:
-    target = local_path(form.get("next", "/"))
-    half = form.get("half", "")[:200]
-    return with_token(request, gate, "code.html", status, fault=fault, next=target, half=half)
-
-
 def _password_form(
     request: Request, gate: Gate, visitor: Visitor, fault: str = "", status: int = 200
 ) -> Response:
@@ -325,12 +219,6 @@ def _password_form(
     values = {"fault": fault, "name": person.name, "must": person.must_change_password}
     target = local_path(request.query_params.get("next", "/"))
     return with_token(request, gate, "password.html", status, next=target, **values)
-
-
-def _invitation_form(
-    request: Request, gate: Gate, code: str, fault: str = "", status: int = 200
-) -> Response:
-    return with_token(request, gate, "invitation.html", status, fault=fault, code=code[:200])
 
 
 def _logout_form(
@@ -349,21 +237,26 @@ def with_token(request: Request, gate: Gate, template: str, status: int, **value
     return page
 
 
-def _rule_broken(form: Mapping[str, str]) -> str | None:
+def text_of(request: Request, key: str) -> str:
+    """Return one text in the person's language."""
+    return _pages(request).text(request, key)
+
+
+def rule_broken(form: Mapping[str, str]) -> str | None:
     """Return the key of the text that says what is wrong with a new password."""
     old, new = form.get("old", ""), form.get("new", "")
     if new != form.get("again", ""):
         return "password.differ"
-    if not _SHORTEST <= len(new) <= _LONGEST:
+    if not _SHORTEST <= len(new) <= LONGEST:
         return "password.short"
-    if not 1 <= len(old) <= _LONGEST:
+    if not 1 <= len(old) <= LONGEST:
         return "password.wrong"
     return "password.same" if old == new else None
 
 
 def fault_of(request: Request, error: MusterError, *, wrong: str) -> str:
     """Say in the person's language why a form was refused."""
-    text = partial(_pages(request).text, request)
+    text = partial(text_of, request)
     if isinstance(error, Unauthenticated | NotFound | Expired):
         return text(wrong)
     if isinstance(error, TooMany):

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Body, Path, Query, Response
 
 from muster.contracts.base import Message
 from muster.contracts.names import Seconds, ShortText, Username
+from muster.contracts.oidc import LINK_USER, LinkUser, Subject
 from muster.contracts.people import (
     CHANGE_USER,
     CREATE_USER,
@@ -45,6 +46,13 @@ class Reset(Message):
     ttl: Seconds = 86400.0
     factor: bool = False
     """Take the second factor as well."""
+
+
+class Link(Message):
+    """How the identity provider names a user (`sub`)."""
+
+    subject: Subject = ""
+    """Empty: they come through it no longer."""
 
 
 @router.get("/users", summary="List users", **relayed(LIST_USERS, "listUsers"))
@@ -93,6 +101,17 @@ async def reset_password(name: Name, me: Me, body: Reset | None = None) -> Respo
     """End all that the user has open; answer the secret of a link to choose a new password."""
     ask = ResetPassword(name=name, **(body or Reset()).model_dump())
     return await me.relay(RESET_PASSWORD, ask)
+
+
+@router.put(
+    "/users/{name}/identity",
+    summary="Link a user with the identity provider",
+    status_code=204,
+    **declared(LINK_USER, "linkUser"),
+)
+async def link_user(name: Name, body: Link, me: Me) -> None:
+    """From then on who is called so there is this user here; an empty name undoes it."""
+    await me.ask(LINK_USER, LinkUser(name=name, subject=body.subject))
 
 
 @router.get(
