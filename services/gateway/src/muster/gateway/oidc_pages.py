@@ -65,13 +65,10 @@ async def back(
         done = await gate.bus.ask(FINISH_OIDC, ask, timeout=40)
     except MusterError as refusal:
         fault = fault_of(request, refusal, wrong="oidc.late")
-        response = await login_form(request, gate, {}, fault, refusal.status)
-    else:
-        form = {"next": done.next}
-        if done.session is not None:
-            response = enter(request, gate, done.session, form)
-        else:
-            response = RedirectResponse(local_path(done.next), 303)
+        return await login_form(request, gate, {}, fault, refusal.status)
+    response: Response = RedirectResponse(local_path(done.next), 303)
+    if done.session is not None:
+        response = enter(request, gate, done.session, {"next": done.next})
     gate.cookies.come_back(response)
     return response
 
