@@ -107,9 +107,25 @@ def test_people_come_in_through_the_provider(site: Server, page: Page) -> None:
     expect(page.locator("main")).to_contain_text("You, li, are linked with Acme")
     li = site.api("GET", "/users/li")
     assert (li["mapped_roles"], li["subject"], li["invited"]) == (["operator"], "li-7", False)
+    shown = site.muster("user", "show", "li").stdout
+    assert re.search(r"roles by groups +operator\n(.*\n)*identity +li-7", shown), shown
     told = site.api("GET", "/audit?action=login&limit=5")["items"]
     seen = [(one["who"], one["result"]) for one in told]
     assert seen == [("li", "ok"), ("@stranger", "refused"), ("wu (wu-8)", "refused")]
+
+
+def test_an_account_that_is_here_is_linked(site: Server, page: Page) -> None:
+    """Its name alone takes nobody in; by an administrator's word the provider's person is it."""
+    for name in ("li", "wu"):
+        assert site.muster("user", "invite", name, "--role", "viewer").returncode == 0
+    page.goto(f"{site.url}/identity")
+    at_acme(page, "wu-8")
+    expect(page.locator(".fault")).to_contain_text("there is an account wu already")
+    assert site.muster("user", "link", "wu", "wu-8").returncode == 0
+    at_acme(page, "wu-8")
+    expect(page.locator("main")).to_contain_text("You are signed in as wu")
+    assert site.muster("user", "unlink", "wu").returncode == 0
+    assert site.api("GET", "/users/wu")["subject"] == ""
 
 
 def test_a_command_line_comes_in_through_the_provider(

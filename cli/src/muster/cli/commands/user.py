@@ -22,6 +22,11 @@ def _state(row: Row) -> str:
     return "invited" if row["invited"] else "active"
 
 
+def _roles(row: Row) -> list[str]:
+    """Return the roles by hand and those by the identity provider's groups."""
+    return sorted({*row["roles"], *row.get("mapped_roles", ())})
+
+
 _STYLES: Final = {"disabled": "red", "invited": "yellow", "active": "green"}
 COLUMNS: Final = (
     Column("name", lambda row: row["name"], style=lambda row: "bold"),  # noqa: ARG005
@@ -32,7 +37,7 @@ COLUMNS: Final = (
         lambda row: t(f"user_state.{_state(row)}"),
         lambda row: _STYLES[_state(row)],
     ),
-    Column("roles", lambda row: ",".join(row["roles"])),
+    Column("roles", lambda row: ",".join(_roles(row))),
     Column("groups", lambda row: ",".join(row["groups"]), rank=1),
     Column(
         "factor",
@@ -88,7 +93,9 @@ def _tell(told: Row, form: str) -> None:
             ("full_name", told["full_name"]),
             ("state", t(f"user_state.{_state(told)}")),
             ("roles", ", ".join(told["roles"])),
+            ("mapped_roles", ", ".join(told.get("mapped_roles", ()))),
             ("groups", ", ".join(told["groups"])),
+            ("subject", told.get("subject")),
             ("created", human.local(told["created"])),
             ("seen", human.ago(told.get("seen"))),
         ]
@@ -199,3 +206,22 @@ def rm(session: Session, /, name: str, *, yes: bool) -> None:
     confirm(t("user.rm.confirm", name=human.safe(name)), yes=yes)
     session.client.send("DELETE", path("users", name))
     click.echo(t("user.removed", name=human.safe(name)), err=True)
+
+
+@user.command("link", help=t("user.link.help"))
+@click.argument("name", metavar=t("meta.user"))
+@click.argument("subject", metavar=t("meta.subject"))
+@connected
+def link(session: Session, /, name: str, subject: str) -> None:
+    """Link a user with the identity provider's name of them."""
+    session.client.send("PUT", path("users", name, "identity"), {"subject": subject})
+    click.echo(t("user.linked", name=human.safe(name)), err=True)
+
+
+@user.command("unlink", help=t("user.unlink.help"))
+@click.argument("name", metavar=t("meta.user"))
+@connected
+def unlink(session: Session, /, name: str) -> None:
+    """Undo it."""
+    session.client.send("PUT", path("users", name, "identity"), {"subject": ""})
+    click.echo(t("user.unlinked", name=human.safe(name)), err=True)
