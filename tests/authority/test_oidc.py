@@ -44,6 +44,8 @@ from muster.contracts.policy import Grant
 from tests.authority.conftest import HOME, Stage
 from tests.authority.provider import CLIENT, SECRET, LyingProvider, provider
 from tests.authority.test_factors import with_factor
+from tests.authority.test_passkeys import add
+from tests.authority.test_passkeys import login as by_passkey
 
 ROLES = {"ops": ["operator"], "cn=admins,dc=example": ["admin"], "old": ["gone"]}
 
@@ -270,6 +272,17 @@ async def test_without_a_password_a_login_just_now_is_the_proof(
     for password in ("", " ", "none"):
         with pytest.raises(Exception, match="wrong|at least 1"):
             await stage.client.ask(LOGIN, Login(name="li.wei", password=password), timeout=20)
+
+
+async def test_a_passkey_is_no_way_around_the_provider(stage: Stage, acme: LyingProvider) -> None:
+    """Who has no password here has it as a second factor: the door is the provider's."""
+    session = await enter(stage, acme)
+    key, _ = await add(stage, session.secret, "nobody")
+    with pytest.raises(Denied, match="log in as you always do first"):
+        await by_passkey(stage, key)
+    half = await enter(stage, acme)
+    assert (half.needs_code, half.passkey) == (True, True)
+    assert (await by_passkey(stage, key, half.secret)).person.name == "li.wei"
 
 
 async def test_a_state_is_good_once_in_one_browser(stage: Stage, acme: LyingProvider) -> None:

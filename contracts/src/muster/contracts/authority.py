@@ -78,6 +78,8 @@ class Session(Message):
     expires: Time
     needs_code: bool = False
     """It has not begun yet: the secret is good for nothing but `SECOND_STEP`."""
+    passkey: bool = False
+    """A passkey would do instead of a code, see `LOGIN_BY_PASSKEY`."""
 
 
 class Exchange(Message):

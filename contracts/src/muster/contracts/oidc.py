@@ -21,6 +21,7 @@ class Ways(Message):
 
     provider: ShortText = ""
     """What the identity provider is called; empty if there is none."""
+    passkeys: bool = False
 
 
 class StartOidc(Message):

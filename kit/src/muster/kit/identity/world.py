@@ -20,7 +20,17 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import TypeAdapter
 
-from muster.contracts import approvals, authority, devices, factors, nodes, oidc, people, runs
+from muster.contracts import (
+    approvals,
+    authority,
+    devices,
+    factors,
+    nodes,
+    oidc,
+    passkeys,
+    people,
+    runs,
+)
 from muster.contracts.base import NODE, Call
 from muster.contracts.names import NodeId
 from muster.contracts.people import RIGHTS_AFTER, RIGHTS_CHANGED
@@ -117,7 +127,7 @@ def _asks(name: str) -> list[str]:
     if name != "gateway":
         all_ask: tuple[Call[Any, Any], ...] = (RIGHTS_AFTER, authority.FLOODS, authority.REFUSED)
         return [call.subject for call in (*all_ask, *_ASKS[name])]
-    modules = (approvals, authority, devices, factors, nodes, oidc, people, runs)
+    modules = (approvals, authority, devices, factors, nodes, oidc, passkeys, people, runs)
     calls = [found for one in modules for found in vars(one).values() if isinstance(found, Call)]
     return sorted({call.subject for call in calls if call.needs != NODE and call not in INNER})
 

@@ -43,10 +43,14 @@ class Deciding(Sessions):
         self, conn: Connection, caller: Caller, action: str, run_as: str = ""
     ) -> tuple[list[Grant], policy.Request]:
         """Return what the caller holds now, and what they want to do, as the policy asks for it."""
-        now, row = self.tools.now(), self.bearer(conn, caller)
+        row = self.bearer(conn, caller)
+        asked = policy.Request(action, self.tools.now(), run_as, fresh=self.is_fresh(row))
+        return person_of(conn, row).grants, asked
+
+    def is_fresh(self, row: Any) -> bool:
+        """Whether the second factor was shown in a session just now."""
         span = timedelta(minutes=self.tools.settings.fresh_minutes)
-        fresh = row.fresh is not None and now - row.fresh < span
-        return person_of(conn, row).grants, policy.Request(action, now, run_as, fresh=fresh)
+        return row.fresh is not None and self.tools.now() - row.fresh < span
 
     def grants(self, conn: Connection, caller: Caller) -> list[Grant]:
         """Return what the caller holds now."""

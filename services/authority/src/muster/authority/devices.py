@@ -103,8 +103,7 @@ class DeviceCalls(Deciding):
             row = store.by_id(conn, waiting.session)
             if row is None or self.over(row, now):
                 raise Denied("the session that let this command line in is over")
-            fresh = row.fresh is not None
-            return self.begin(conn, waiting.person, ask.origin, fresh=fresh)
+            return self.begin(conn, waiting.person, ask.origin, let_in_by=row)
 
         return DeviceTaken(session=await self.tools.db.write(begin))
 

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
-from muster.authority.store import BEARERS
+from muster.authority.store import BEARERS, passkeys_of
 from muster.authority.tables import (
     identities,
+    passkeys,
     people,
     rights,
     roles,
@@ -33,8 +34,13 @@ _KEPT: Final = timedelta(hours=1)
 
 def person(conn: Connection, name: str, *, lock: bool = False) -> Any | None:
     """Return a person; *name* may be anything that a stranger has typed."""
-    query = select(people).where(people.c.name == clean(name))
+    query = select(people, passkeys_of()).where(people.c.name == clean(name))
     return conn.execute(query.with_for_update() if lock else query).first()
+
+
+def has_factor(row: Any | None) -> bool:
+    """Whether a person has a second factor: an app or a passkey."""
+    return row is not None and bool(row.totp or row.passkeys)
 
 
 def add(conn: Connection, row: dict[str, Any]) -> None:
@@ -51,6 +57,7 @@ def remove(conn: Connection, name: str) -> None:
     """Delete a person, with sessions and tokens."""
     conn.execute(delete(secrets).where(secrets.c.person == name))
     conn.execute(delete(identities).where(identities.c.person == name))
+    conn.execute(delete(passkeys).where(passkeys.c.person == name))
     conn.execute(delete(people).where(people.c.name == name))
 
 
@@ -78,6 +85,7 @@ def _views() -> Any:
     known = identities.c.person == people.c.name
     return select(
         people,
+        passkeys_of(),
         select(func.max(secrets.c.seen)).where(mine).scalar_subquery().label("seen"),
         select(func.max(identities.c.subject)).where(known).scalar_subquery().label("subject"),
     )
@@ -91,7 +99,7 @@ def _view(row: Any) -> User:
         groups=row.groups,
         disabled=row.disabled,
         invited=not row.password and not row.subject,
-        second_factor=bool(row.totp),
+        second_factor=has_factor(row),
         subject=row.subject or "",
         mapped_roles=row.mapped,
         created=row.created,

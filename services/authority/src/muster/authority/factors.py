@@ -11,7 +11,7 @@ from muster.authority.part import address_of, digest
 from muster.authority.sessions import CODES, kept
 from muster.contracts.authority import Origin, Session
 from muster.contracts.base import NOTHING, Nothing
-from muster.contracts.errors import Conflict, Denied, SecondFactor, Unauthenticated
+from muster.contracts.errors import Conflict, Denied, NotFound, SecondFactor, Unauthenticated
 from muster.contracts.factors import (
     CONFIRM_FACTOR,
     DROP_FACTOR,
@@ -41,15 +41,12 @@ class FactorCalls(Deciding):
     async def second_step(self, ask: SecondStep, caller: Caller) -> Session:  # noqa: ARG002
         """Finish a login that still needs a code."""
         now = self.tools.now()
-        row = await self.tools.db.read(lambda conn: store.behind(conn, digest(ask.secret)))
-        if row is None or row.kind != "half" or row.expires <= now or row.disabled:
-            raise Unauthenticated("the login has taken too long: begin again")
+        row = await self.tools.db.read(lambda conn: self.half_of(conn, ask.secret))
         self.slowing.attempt(row.person, ask.origin.address)
         self.slowing.attempt(row.person, CODES)
 
         def finish(conn: Connection) -> Session | None:
-            if store.behind(conn, digest(ask.secret)) is None:
-                raise Unauthenticated("the login has taken too long: begin again")
+            self.half_of(conn, ask.secret)
             if not self.shown(conn, row.person, ask.code, now):
                 chain.append(
                     conn, row.person, "login", now=now, result="refused", detail="second factor",
@@ -65,6 +62,13 @@ class FactorCalls(Deciding):
         self.slowing.succeeded(row.person, ask.origin.address)
         self.slowing.succeeded(row.person, CODES)
         return session
+
+    def half_of(self, conn: Connection, secret: str) -> Any:
+        """Return the login that has begun with *secret*, and still lacks its second factor."""
+        row = store.behind(conn, digest(secret))
+        if row is None or row.kind != "half" or row.expires <= self.tools.now() or row.disabled:
+            raise Unauthenticated("the login has taken too long: begin again")
+        return row
 
     @answers(START_FACTOR)
     async def start_factor(self, ask: StartFactor, caller: Caller) -> FactorStarted:
@@ -97,8 +101,8 @@ class FactorCalls(Deciding):
             directory.change(conn, caller.name, **values)
             store.end_all(conn, caller.name, "session", "half", but=session.id)
             store.freshen(conn, session.id, now)
-            self._record(conn, caller, "factor.add", now)
-            return self._recovery(conn, caller.name, now), self._touched(conn, caller, now)
+            self.record(conn, caller, "factor.add", now)
+            return self.recovery(conn, caller.name, now), self.touched(conn, caller, now)
 
         done = await self.tools.db.write(confirm)
         if done is None:
@@ -113,7 +117,7 @@ class FactorCalls(Deciding):
 
         def show(conn: Connection, session: Any, now: datetime) -> None:
             store.freshen(conn, session.id, now)
-            self._record(conn, caller, "factor.show", now)
+            self.record(conn, caller, "factor.show", now)
 
         await self._with_code(caller, ask.code, show)
         return NOTHING
@@ -124,8 +128,8 @@ class FactorCalls(Deciding):
         made: list[str] = []
 
         def renew(conn: Connection, session: Any, now: datetime) -> None:  # noqa: ARG001
-            made.extend(self._recovery(conn, caller.name, now))
-            self._record(conn, caller, "factor.recovery", now)
+            made.extend(self.recovery(conn, caller.name, now))
+            self.record(conn, caller, "factor.recovery", now)
 
         await self._with_code(caller, ask.code, renew)
         return RecoveryCodes(codes=made)
@@ -136,8 +140,13 @@ class FactorCalls(Deciding):
         await self.proven(caller, ask.password)
 
         def drop(conn: Connection, session: Any, now: datetime) -> None:  # noqa: ARG001
-            self.without_factor(conn, caller.name)
-            self._record(conn, caller, "factor.drop", now)
+            row = directory.person(conn, caller.name)
+            if row is None or not row.totp:
+                raise NotFound("you have no authenticator app")
+            directory.change(conn, caller.name, totp="", totp_next="")
+            if not row.passkeys:
+                self.without_factor(conn, caller.name)
+            self.record(conn, caller, "factor.drop", now)
 
         await self._with_code(caller, ask.code, drop)
         return NOTHING
@@ -150,10 +159,10 @@ class FactorCalls(Deciding):
         def work(conn: Connection) -> RightsChanged | None:
             session = self.session_of(conn, caller)
             if not self.shown(conn, caller.name, code, now):
-                self._record(conn, caller, "factor.show", now, "refused")
+                self.record(conn, caller, "factor.show", now, "refused")
                 return None
             then(conn, session, now)
-            return self._touched(conn, caller, now)
+            return self.touched(conn, caller, now)
 
         change = await self.tools.db.write(work)
         if change is None:
@@ -176,9 +185,10 @@ class FactorCalls(Deciding):
         self.slowing.succeeded(caller.name, "password")
 
     def _just_now(self, conn: Connection, caller: Caller) -> None:
-        session, now = self.session_of(conn, caller), self.tools.now()
+        session = self.session_of(conn, caller)
         span = timedelta(minutes=self.tools.settings.fresh_minutes)
-        if now - max(session.created, session.fresh or session.created) >= span:
+        just_now = session.proven is not None and self.tools.now() - session.proven < span
+        if not just_now and not self.is_fresh(session):
             raise Denied("you have no password here: log in once more, and do this right after")
 
     def session_of(self, conn: Connection, caller: Caller) -> Any:
@@ -188,7 +198,8 @@ class FactorCalls(Deciding):
             raise Denied("log in: a token has no second factor")
         return row
 
-    def _recovery(self, conn: Connection, name: str, now: datetime) -> list[str]:
+    def recovery(self, conn: Connection, name: str, now: datetime) -> list[str]:
+        """Make recovery codes; the old ones are worthless."""
         fresh = codes.recovery()
         store.end_all(conn, name, "recovery")
         for code in fresh:
@@ -196,12 +207,22 @@ class FactorCalls(Deciding):
             store.add_secret(conn, kept(secret, "recovery", name, now, now + _YEARS, Origin()))
         return fresh
 
-    def _record(
-        self, conn: Connection, caller: Caller, action: str, now: datetime, result: str = "ok"
+    def record(
+        self,
+        conn: Connection,
+        caller: Caller,
+        action: str,
+        now: datetime,
+        result: str = "ok",
+        detail: str = "",
     ) -> None:
-        chain.append(conn, caller.name, action, now=now, result=result, address=address_of(caller))
+        """Write down what the caller has done with a second factor."""
+        where = address_of(caller)
+        chain.append(
+            conn, caller.name, action, now=now, result=result, detail=detail, address=where
+        )
 
     @staticmethod
-    def _touched(conn: Connection, caller: Caller, now: datetime) -> RightsChanged:
+    def touched(conn: Connection, caller: Caller, now: datetime) -> RightsChanged:
         """Let tickets be given anew: they say whether the second factor is fresh."""
         return directory.touched(conn, [caller.name], now)

@@ -16,9 +16,9 @@ from typing import Final
 from sqlalchemy import Connection
 
 from muster.authority import chain, directory, id_tokens, identities, mapping, store
-from muster.authority.factors import FactorCalls
 from muster.authority.mapping import Seen
 from muster.authority.part import SERVER, Tools, address_of, digest
+from muster.authority.passkeys import PasskeyCalls
 from muster.authority.provider import Provider
 from muster.authority.users import UserCalls
 from muster.authority.waiting import Waiting
@@ -72,7 +72,7 @@ class _Away:
     """The session that asked for the link."""
 
 
-class OidcCalls(FactorCalls, UserCalls):
+class OidcCalls(PasskeyCalls, UserCalls):
     """The way in through the provider."""
 
     def __init__(self, tools: Tools) -> None:
@@ -84,7 +84,8 @@ class OidcCalls(FactorCalls, UserCalls):
     @answers(WAYS)
     async def ways(self, ask: Nothing, caller: Caller) -> Ways:  # noqa: ARG002
         """Tell how people may log in besides with a password."""
-        return Ways(provider=self._provider.name if self._provider else "")
+        name = self._provider.name if self._provider else ""
+        return Ways(provider=name, passkeys=not self.trouble_with_passkeys())
 
     @answers(START_OIDC)
     async def start_oidc(self, ask: StartOidc, caller: Caller) -> OidcStarted:  # noqa: ARG002

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from muster.authority import chain, codes, directory, passwords, store
+from muster.authority import chain, codes, directory, keyring, passwords, store
 from muster.authority.part import SERVER, Part, Tools, address_of, digest, new_secret
 from muster.authority.slowing import Slowing
 from muster.contracts.authority import (
@@ -67,7 +67,7 @@ class Sessions(Part):
         if row is None or not genuine:
             await self.note(ask.name, "login", "refused", address)
             raise Unauthenticated(_WRONG)
-        if row.totp and ask.code:
+        if directory.has_factor(row) and ask.code:
             self.slowing.attempt(row.name, CODES)
 
         def begin(conn: Connection) -> Session | None:
@@ -87,7 +87,7 @@ class Sessions(Part):
         current = directory.person(conn, ask.name)
         if current is None or current.disabled or current.password != password:
             raise Unauthenticated(_WRONG)
-        if not (current.totp and ask.code):
+        if not (directory.has_factor(current) and ask.code):
             return self.begin_or_half(conn, current.name, ask.origin)
         if self.shown(conn, current.name, ask.code, self.tools.now()):
             return self.begin(conn, current.name, ask.origin, fresh=True)
@@ -98,20 +98,22 @@ class Sessions(Part):
     ) -> Session:
         """Begin a session; for who has a second factor, only half of one, until its code comes."""
         row = directory.person(conn, name)
-        if row is None or not row.totp:
+        if row is None or not directory.has_factor(row):
             return self.begin(conn, name, origin, detail=detail)
         now, secret = self.tools.now(), new_secret("mhalf")
         store.add_secret(conn, kept(secret, "half", name, now, now + _HALF, origin))
         who = Person(name=name, second_factor=True)
-        return Session(secret=secret, person=who, expires=now + _HALF, needs_code=True)
+        half = {"secret": secret, "person": who, "expires": now + _HALF, "needs_code": True}
+        return Session(**half, passkey=row.passkeys > 0)
 
     def shown(self, conn: Connection, name: str, code: str, now: datetime) -> bool:
         """Whether *code* is a genuine one that was not used before; from now on it is used."""
         row = directory.person(conn, name, lock=True)
-        if row is None or not row.totp:
+        if row is None or not directory.has_factor(row):
             return False
-        bare = codes.bare(code)
-        step = codes.step_of(self.vault.unlock(row.totp), bare, now, row.totp_step)
+        bare, step = codes.bare(code), None
+        if row.totp:
+            step = codes.step_of(self.vault.unlock(row.totp), bare, now, row.totp_step)
         if step is not None:
             directory.change(conn, name, totp_step=step)
             return True
@@ -124,19 +126,30 @@ class Sessions(Part):
 
     @staticmethod
     def without_factor(conn: Connection, name: str) -> None:
-        """Take a person's second factor, with its recovery codes."""
+        """Take a person's second factors, with the recovery codes."""
         directory.change(conn, name, totp="", totp_next="")
+        keyring.drop_all(conn, name)
         store.end_all(conn, name, "recovery", "half")
 
-    def begin(
-        self, conn: Connection, name: str, origin: Origin, *, fresh: bool = False, detail: str = ""
+    def begin(  # what is known of a login
+        self,
+        conn: Connection,
+        name: str,
+        origin: Origin,
+        *,
+        fresh: bool = False,
+        detail: str = "",
+        let_in_by: Any = None,
     ) -> Session:
-        """Begin a session for a person who has proven who they are."""
+        """Begin a session for a person who has proven who they are, or whose session says so."""
         now = self.tools.now()
         secret = new_secret("mses")
         expires = now + timedelta(days=self.tools.settings.session_days)
         row = kept(secret, "session", name, now, expires, origin)
-        store.add_secret(conn, row | {"fresh": now if fresh else None})
+        row |= {"proven": now, "fresh": now if fresh else None}
+        if let_in_by is not None:  # it hands on what was proven, and when
+            row |= {"proven": let_in_by.proven, "fresh": let_in_by.fresh}
+        store.add_secret(conn, row)
         chain.append(conn, name, "login", now=now, address=origin.address, detail=detail)
         found = store.behind(conn, digest(secret))
         return Session(secret=secret, person=person_of(conn, found), expires=expires)
@@ -294,7 +307,7 @@ def person_of(conn: Connection, row: Any) -> Person:
         roles=roles,
         permissions=permissions,
         grants=grants,
-        second_factor=bool(row.totp),
+        second_factor=directory.has_factor(row),
     )
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
-from muster.authority.tables import join_tokens, nodes, people, secrets, state
+from muster.authority.tables import join_tokens, nodes, passkeys, people, secrets, state
 from muster.contracts.authority import JoinToken
 from muster.kit.linking import GENESIS
 
@@ -42,8 +42,15 @@ def by_id(conn: Connection, secret: str) -> Any | None:
     return conn.execute(_with_person().where(secrets.c.id == secret)).first()
 
 
+def passkeys_of() -> Any:
+    """Return the column that counts a person's passkeys, for queries about people."""
+    mine = select(func.count()).where(passkeys.c.person == people.c.name)
+    return mine.scalar_subquery().label("passkeys")
+
+
 def _with_person() -> Any:
     person = (
+        passkeys_of(),
         people.c.roles,
         people.c.mapped,
         people.c.groups,

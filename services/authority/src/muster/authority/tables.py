@@ -49,6 +49,20 @@ identities: Final = Table(
 )
 Index("identities_by_person", identities.c.person, identities.c.issuer, unique=True)
 
+passkeys: Final = Table(
+    "passkeys",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("credential", String(1400), nullable=False, unique=True),  # what its device calls it
+    Column("person", ForeignKey("people.name", ondelete="CASCADE"), nullable=False, index=True),
+    Column("handle", String(100), nullable=False),  # what its device calls the person
+    Column("public_key", Text, nullable=False),  # COSE
+    Column("uses", BigInteger, nullable=False),  # as its device counts them; 0: it does not
+    Column("name", String(100), nullable=False),
+    Column("created", UtcTime, nullable=False),
+    Column("used", UtcTime),
+)
+
 roles: Final = Table(
     "roles",  # besides those that come with Muster
     metadata,
@@ -89,6 +103,7 @@ secrets: Final = Table(
     Column("address", String(200), nullable=False),
     Column("agent", String(200), nullable=False),
     Column("fresh", UtcTime),  # when the second factor was last shown in this session
+    Column("proven", UtcTime),  # when the person came in; not when a session has let in another
 )
 
 join_tokens: Final = Table(
