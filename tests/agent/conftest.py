@@ -8,7 +8,7 @@ import pytest
 from muster.agent.home import Home
 from muster.contracts.names import new_node_id
 from muster.kit.testing import Broker
-from tests.agent.stage import Process, Server, join, reaped, serving
+from tests.agent.stage import Process, Server, end_all, join, serving
 
 
 @pytest.fixture
@@ -32,11 +32,7 @@ async def server(broker: Broker, home: Home) -> AsyncIterator[Server]:
 async def _tidy() -> AsyncIterator[None]:
     """End every agent that the test has started, and what those have started."""
     yield
-    while Process.made:
-        process = Process.made.pop()
-        if process.process:
-            await process.end()
-        reaped(process.home)
+    await end_all()
 
 
 @pytest.fixture

@@ -366,6 +366,15 @@ def reaped(home: Home) -> None:
         tree.tell(tree.marked(f"MUSTER_RUN={path.name}"), signal.SIGKILL)
 
 
+async def end_all() -> None:
+    """End every process that was made, and what those have started."""
+    while Process.made:
+        process = Process.made.pop()
+        if process.process:
+            await process.end()
+        reaped(process.home)
+
+
 def alive(pid: int) -> bool:
     """Whether a process is there and no zombie."""
     return tree.started(pid) is not None

@@ -8,6 +8,7 @@ import os
 import pwd
 import socket
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +28,7 @@ from muster.contracts.runs import Cancel, Command, Read, ReadAsk, ResultFiles, S
 from muster.kit import wire
 from muster.kit.identity import natsjwt
 from muster.kit.identity.seals import seal
-from tests.agent.stage import Process, Server, alive, shell, until
+from tests.agent.stage import Process, Server, alive, end_all, shell, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to separate")
 
@@ -39,10 +40,19 @@ SLEEP = Command(argv=["sleep", "6"])
 
 
 @pytest.fixture
+async def home() -> AsyncIterator[Home]:
+    """Give an agent a directory that others can reach: those of pytest are for one user alone."""
+    with tempfile.TemporaryDirectory(prefix="muster-") as folder:
+        Path(folder).chmod(0o755)
+        home = Home(Path(folder) / "agent")
+        home.make()
+        yield home
+        await end_all()
+
+
+@pytest.fixture
 async def helper(server: Server, home: Home) -> Process:
     """Split the agent of *home*, and run its helper."""
-    for folder in home.root.parents[:4]:
-        folder.chmod(0o755)
     home.write(home.policy, allowing("root,nobody"))
     installing.split(home, USER)
     process = Process(home.helper, server, ["-m", "muster.agent", "helper"])
