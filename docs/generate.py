@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 
 import muster.contracts
 from muster.contracts import names, nodes
-from muster.contracts.base import NODE, SERVICE, Call, Event, Message
+from muster.contracts.base import ACCOUNT, NODE, SERVICE, Call, Event, Message
 from muster.contracts.errors import BY_CODE
 from muster.kit.service import ServiceSettings
 from muster.kit.settings import variable
@@ -30,7 +30,12 @@ ROOT: Final = Path(__file__).parents[1]
 HERE: Final = ROOT / "docs" / "reference"
 T = TypeVar("T")
 
-_NEEDS: Final = {SERVICE: "services only", NODE: "the node itself", "self": "anyone logged in"}
+_NEEDS: Final = {
+    SERVICE: "services only",
+    NODE: "the node itself",
+    ACCOUNT: "the service account itself",
+    "self": "anyone logged in",
+}
 _INTRODUCTION: Final = """\
 # Contracts
 
@@ -43,8 +48,8 @@ ever reaches a subject.
 _CALLS: Final = """\
 Questions, each answered by one service over NATS request/reply (`nats.micro`). *Needs* is the
 permission that the ticket in the header `Muster-Ticket` must carry. A question of *the node
-itself* is asked on the subject with the node's id as one more token: the broker lets no node
-use another's.
+itself* is asked on the subject with the node's id as one more token, one of *the service account
+itself* with its name: the broker lets nobody use another's.
 """
 _EVENTS: Final = """\
 What has happened. `{0}` stands for the id of the thing. *Durable* events are kept by a stream

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from muster.contracts import accounts as e
 from muster.contracts import authority as a
 from muster.contracts import factors as f
 from muster.contracts import nodes as n
@@ -26,6 +27,7 @@ from muster.kit.testing import Broker
 from tests.gateway.world import NODE, RUN, World, world
 
 A_GRANT = {"actions": ["run.*"], "nodes": "@db"}
+KEY = "U" + "A" * 55
 A_RUN = {"command": {"argv": ["true"]}, "targets": {"all": True}}
 
 ROUTES: list[tuple[str, str, Any, int, type, dict[str, Any]]] = [
@@ -68,6 +70,11 @@ ROUTES: list[tuple[str, str, Any, int, type, dict[str, Any]]] = [
     ("POST", f"/approvals/{RUN}/approve", None, 204, Approve, {"run": RUN}),
     ("POST", f"/approvals/{RUN}/refuse", {"reason": "no"}, 204, Refuse, {"reason": "no"}),
     ("DELETE", "/user-groups/dba", None, 204, p.UserGroupName, {"name": "dba"}),
+    ("GET", "/accounts", None, 200, Nothing, {}),
+    ("POST", "/accounts", {"name": "ci", "key": KEY}, 201, e.CreateAccount, {"key": KEY}),
+    ("GET", "/accounts/ci", None, 200, e.AccountName, {"name": "ci"}),
+    ("POST", "/accounts/ci/renew", {"ttl": 60}, 200, e.RenewAccount, {"key": None, "ttl": 60}),
+    ("DELETE", "/accounts/ci", None, 204, e.AccountName, {"name": "ci"}),
 ]
 
 OWN: list[tuple[str, str, Any, int, type, dict[str, Any]]] = [

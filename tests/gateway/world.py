@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from muster.contracts import accounts as e
 from muster.contracts import approvals as w
 from muster.contracts import authority as a
 from muster.contracts import devices as d
@@ -95,6 +96,10 @@ def canned(call: Call[Any, Any], answer: Any) -> Any:
 
 
 USER = p.User(name="li", created=NOW)
+ACCOUNT = e.Account(name="ci", created=NOW, expires=NOW)
+CREDENTIALS = e.AccountCredentials(
+    name="ci", jwt="j", expires=NOW, urls=["nats://h:1"], inbox="i", publish="p", ticket="t"
+)
 INVITATION = p.Invitation(name="li", secret="s3cret", expires=NOW)  # noqa: S106
 
 
@@ -237,6 +242,11 @@ class Authority(Peer):
         p.CREATE_TOKEN,
         p.TokenCreated(id=RUN, secret="s3cret", expires=NOW),  # noqa: S106
     )
+    list_accounts = canned(e.LIST_ACCOUNTS, e.Accounts(items=[]))
+    find_account = canned(e.FIND_ACCOUNT, ACCOUNT)
+    create_account = canned(e.CREATE_ACCOUNT, CREDENTIALS)
+    renew_account = canned(e.RENEW_ACCOUNT, CREDENTIALS)
+    revoke_account = canned(e.REVOKE_ACCOUNT, NOTHING)
     may = canned(p.MAY, p.Verdict(action="run.create"))
 
     @answers(p.RIGHTS_AFTER)

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from docs.generate import constants
-from muster.contracts.base import NODE, SERVICE, Call, Event
+from muster.contracts.base import ACCOUNT, NODE, SERVICE, Call, Event
 from muster.kit.serve import marked
 from tests.house.tree import SERVICES, packages, parsed
 
 ANSWERING = [name for name in SERVICES if name != "gateway"]
 CALLS = constants(Call)
 EVENTS = constants(Event)
-OTHER_NEEDS = {NODE, SERVICE, "self"}
+OTHER_NEEDS = {ACCOUNT, NODE, SERVICE, "self"}
 TELLING = {"tell", "put", "keep"}
 
 

@@ -19,8 +19,9 @@ from muster.kit.bus import Bus, Raw
 from muster.kit.client import Credentials
 from muster.kit.files import write_private
 from muster.kit.identity import natsjwt
+from muster.kit.identity.broker import Listener, server_config
 from muster.kit.identity.nkeys import Key
-from muster.kit.identity.world import SERVICES, Listener, World, server_config
+from muster.kit.identity.world import SERVICES, World
 from muster.kit.testing import Broker
 
 PUSH = "$SYS.REQ.CLAIMS.UPDATE"

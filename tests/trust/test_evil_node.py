@@ -21,7 +21,7 @@ from nats.errors import Error
 from docs.generate import constants
 from muster.agent.home import Home
 from muster.agent.identity import Identity
-from muster.contracts.base import NODE, Call, Event
+from muster.contracts.base import ACCOUNT, NODE, Call, Event
 from muster.contracts.names import new_id
 from muster.contracts.nodes import REPORT_INVENTORY, Inventory
 from muster.contracts.runs import REPORT, SYNC, Piece, Report, State, Stream, Sync
@@ -101,7 +101,7 @@ async def test_no_question_of_anybody_else_is_answered(home: Server, people: Peo
         open_ = []
         for name, call in constants(Call).items():
             body = json.dumps(examples.least(call.ask)).encode()
-            own = call.needs == NODE
+            own = call.needs in {ACCOUNT, NODE}
             subject = f"{call.subject}.{other}" if own else call.subject
             for headers in (None, {wire.TICKET: ticket}):
                 reply = f"{node.bus.inbox}.x"

@@ -36,6 +36,7 @@ TABLE: Final[Table] = {
     "grant": (f"{_COMMANDS}.role", "grant", "command.grant"),
     "token": (f"{_COMMANDS}.credentials", "token", "command.token"),
     "session": (f"{_COMMANDS}.credentials", "session", "command.session"),
+    "account": (f"{_COMMANDS}.account", "account", "command.account"),
     "agent": (f"{_COMMANDS}.agent", "agent", "command.agent"),
     "login": (f"{_COMMANDS}.login", "login", "command.login"),
     "logout": (f"{_COMMANDS}.login", "logout", "command.logout"),

@@ -83,10 +83,12 @@ class Session(Message):
 
 
 class Exchange(Message):
-    """A session secret or an API token, to be exchanged for a ticket."""
+    """A session secret, an API token or an app password, to be exchanged for a ticket."""
 
     secret: Annotated[str, Field(max_length=200)]
     origin: Origin = Origin()
+    name: ShortText = ""
+    """Who says to have it: given with an app password, and with nothing else."""
 
 
 class Granted(Message):

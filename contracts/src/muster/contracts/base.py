@@ -36,13 +36,17 @@ NODE: Final = "@node"
 """`Call.needs`: asked by a node on ``<subject>.<node>``; the broker holds it to its own token."""
 
 
+ACCOUNT: Final = "@account"
+"""`Call.needs`: asked by a service account on ``<subject>.<account>``, in the same way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Ask, Answer]):
     """A question on a subject that exactly one service answers.
 
     `needs` is a permission (``node.read``) that the caller's ticket must carry, or
-    `SERVICE`, or `NODE`. A `safe` call changes nothing, so it may be asked again when its answer
-    was lost on the way (RFC 9110, 9.2.1).
+    `SERVICE`, `NODE` or `ACCOUNT`. A `safe` call changes nothing, so it may be asked again when
+    its answer was lost on the way (RFC 9110, 9.2.1).
     """
 
     subject: str

@@ -43,6 +43,8 @@ class User(Message):
     created: Time
     seen: Time | None = None
     """The last time that one of their sessions or tokens was used."""
+    account: bool = False
+    """A service account: see `muster.contracts.accounts`."""
 
 
 class ListUsers(Message):
@@ -52,6 +54,8 @@ class ListUsers(Message):
     """A part of the name or the full name."""
     limit: Limit = 100
     cursor: ShortText = ""
+    people: bool = False
+    """Only people, no service accounts."""
 
 
 class Users(Message):
@@ -149,7 +153,7 @@ class Credential(Message):
 
     id: Id
     kind: Label
-    """``session`` or ``token``."""
+    """``session``, ``token``, ``app`` (an app password) or ``key`` (of a service account)."""
     person: Username
     name: ShortText = ""
     scopes: list[Action] = []
@@ -181,11 +185,16 @@ class RevokeCredential(Message):
 
 
 class CreateToken(Message):
-    """A token for a program that acts as oneself, but may do no more than *scopes*."""
+    """A token for a program that acts as oneself, but may do no more than *scopes*.
+
+    An app password has to say which: everything is too much for a password without a second factor.
+    """
 
     name: Annotated[ShortText, Field(min_length=1)]
     scopes: Annotated[list[Action], Field(min_length=1, max_length=64)] = ["*"]
     ttl: Seconds = 90 * 86400.0
+    app: bool = False
+    """An app password: for programs that know only a name and a password (HTTP Basic)."""
 
 
 class TokenCreated(Message):

@@ -26,6 +26,7 @@ from nats.js.api import (
 from nats.js.errors import BadRequestError, NotFoundError
 from nats.js.errors import Error as JetStreamError
 
+from muster.contracts.accounts import INGRESS
 from muster.contracts.base import Event, Fact
 from muster.contracts.errors import Malformed, Unavailable
 from muster.kit import wire
@@ -63,6 +64,26 @@ AUDIT: Final = StreamConfig(
     allow_direct=True,
 )
 
+IN: Final = StreamConfig(
+    name="IN",
+    subjects=[f"{INGRESS}.>"],
+    retention=RetentionPolicy.LIMITS,
+    storage=StorageType.FILE,
+    discard=DiscardPolicy.NEW,
+    max_bytes=256 * 1024 * 1024,
+    max_msgs_per_subject=100_000,
+    discard_new_per_subject=True,
+    max_msg_size=256 * 1024,
+    max_age=86400,
+    duplicate_window=0.1,
+    deny_delete=True,
+)
+"""What external systems tell. A full stream refuses what is new, so that whatever was acknowledged
+is there until it is a day old; who shouts on one subject fills that one first. All sources share
+one memory of message ids, in which one could make another's message a duplicate that is
+acknowledged and dropped: so it remembers for a tenth of a second, the least that there is, and who
+takes messages knows them by source and id."""
+
 ATTEMPTS: Final = 5
 _DELAYS: Final = (0.5, 2.0, 10.0, 30.0)
 _PUBLISH_FOR: Final = 15.0
@@ -86,6 +107,14 @@ async def _ensured(js: JetStreamContext, config: StreamConfig) -> bool:
         log.info("stream %s is not there yet: %s", config.name, error)
         return False
     return True
+
+
+async def purge(client: Client, stream: str, subject: str) -> None:
+    """Drop what *stream* holds on *subject*; raises `Unavailable`."""
+    try:
+        await client.jetstream(timeout=5).purge_stream(stream, subject=subject)
+    except (nats.errors.Error, JetStreamError) as error:
+        raise Unavailable(f"the stream {stream} cannot be purged: {error}") from error
 
 
 async def publish(client: Client, subject: str, body: bytes, msg_id: str) -> None:

@@ -1,8 +1,8 @@
 """Answering questions: marked methods of a service become `nats.micro` endpoints.
 
 Each request runs in its own bounded task, after its caller has been proven: by a signed ticket,
-by the node's own subject, or by the broker's permissions alone. On the way out, intake stops
-first and what has begun is finished.
+by the node's or the service account's own subject, or by the broker's permissions alone. On the way
+out, intake stops first and what has begun is finished.
 """
 
 import asyncio
@@ -23,10 +23,11 @@ from nats.micro.request import Request
 from nats.micro.service import Service
 
 from muster.contracts.authority import CHANGE_PASSWORD, Ticket
-from muster.contracts.base import NODE, SERVICE, Answer, Ask, Call, Message
+from muster.contracts.base import ACCOUNT, NODE, SERVICE, Answer, Ask, Call, Message
 from muster.contracts.errors import Denied, MusterError, TooLarge, TooMany, Unauthenticated
+from muster.contracts.names import TOKEN
 from muster.kit import policy, wire
-from muster.kit.flooding import Flooding
+from muster.kit.flooding import Flooding, Pace
 from muster.kit.identity import tickets
 from muster.kit.rights import Rights
 from muster.kit.tasks import Crew
@@ -35,6 +36,11 @@ log = logging.getLogger(__name__)
 
 _MARK: Final = "__muster_call__"
 _NODE_ID: Final = re.compile(r"^n[a-z2-7]{16}$")
+_ACCOUNT: Final = re.compile(TOKEN)
+_ABROAD: Final = "_R_."
+"""Where the broker takes answers that go to another of its accounts: it makes these itself."""
+_TICKETS: Final = 50
+"""Questions of one service account about itself in a second."""
 _REMEMBERED: Final = 4096
 
 S = TypeVar("S")
@@ -48,11 +54,12 @@ class Caller:
     token: str = ""
     """The ticket as it was signed, to be passed on in questions to other services."""
     node: str | None = None
+    account: str | None = None
 
     @property
     def name(self) -> str:
-        """The person's name, the node's id, or ``@service``."""
-        return self.ticket.person.name if self.ticket else self.node or SERVICE
+        """The person's name, the node's id, the service account's name, or ``@service``."""
+        return self.ticket.person.name if self.ticket else self.node or self.account or SERVICE
 
     def reach(self, action: str) -> policy.Reach:
         """Return on which nodes the caller may do *action*, now; nowhere without a ticket."""
@@ -111,6 +118,7 @@ class Serving:
         self._crews: list[Crew] = []
         self._grace = grace
         self._proven: dict[str, Ticket] = {}
+        self._accounts = Pace(_TICKETS)
 
     @asynccontextmanager
     async def of(self, service: object, name: str, version: str) -> AsyncGenerator[None]:
@@ -118,7 +126,8 @@ class Serving:
         micro = await add_service(self._client, name=name, version=version)
         try:
             for method_name, call in marked(type(service)):
-                subject = f"{call.subject}.*" if call.needs == NODE else call.subject
+                own = call.needs in {NODE, ACCOUNT}
+                subject = f"{call.subject}.*" if own else call.subject
                 await micro.add_endpoint(
                     name=method_name,
                     subject=subject,
@@ -153,14 +162,19 @@ class Serving:
 
         async def take(request: Request) -> None:
             msg: Msg = request._msg  # noqa: SLF001  # the reply subject is nowhere else
-            node = msg.subject.rsplit(".", 1)[-1] if call.needs == NODE else ""
-            if node and not self._flooding.admits(node):
-                if not self._flooding.floods(node):
-                    await self._respond(msg, b"", wire.refusal(TooMany("too often: wait a second")))
-                return
-            await crew.take(self._answer(call, method, msg), msg.subject)
+            if self._admits(call, msg):
+                await crew.take(self._answer(call, method, msg), msg.subject)
+            elif call.needs != NODE or not self._flooding.floods(_last(msg)):
+                refusal = wire.refusal(TooMany("too often: wait a second"))
+                await self._respond(call, msg, b"", refusal)
 
         return take
+
+    def _admits(self, call: Call[Any, Any], msg: Msg) -> bool:
+        """Whether who asks about itself does not do so too often."""
+        if call.needs == NODE:
+            return self._flooding.admits(_last(msg))
+        return call.needs != ACCOUNT or self._accounts.admits(_last(msg))
 
     async def _answer(
         self,
@@ -174,24 +188,22 @@ class Serving:
             if len(body) > self._client.max_payload:
                 raise TooLarge(f"the answer has {len(body)} bytes: ask for less at a time")  # noqa: TRY301
         except MusterError as error:
-            await self._respond(msg, b"", wire.refusal(error))
+            await self._respond(call, msg, b"", wire.refusal(error))
         except Exception:
             log.exception("%s failed", msg.subject)
-            await self._respond(msg, b"", wire.refusal(MusterError("internal error")))
+            await self._respond(call, msg, b"", wire.refusal(MusterError("internal error")))
         else:
-            await self._respond(msg, body, None)
+            await self._respond(call, msg, body, None)
 
-    async def _respond(self, msg: Msg, body: bytes, headers: dict[str, str] | None) -> None:
+    async def _respond(
+        self, call: Call[Any, Any], msg: Msg, body: bytes, headers: dict[str, str] | None
+    ) -> None:
         """Answer, but never to a subject that is not an inbox of the one who asked.
 
         The broker does not check reply subjects: a node could make a service publish its
         answer on another node's command subject.
         """
-        prefix = "_INBOX_"
-        tokens = msg.subject.split(".")
-        if len(tokens) > 4 and _NODE_ID.match(tokens[4]):  # noqa: PLR2004
-            prefix = f"_INBOX_{tokens[4]}."
-        if not msg.reply.startswith(prefix):
+        if not msg.reply.startswith(_inboxes(call, msg)):
             if msg.reply:
                 log.warning("%s: no answer to a foreign reply subject", msg.subject)
             return
@@ -199,13 +211,8 @@ class Serving:
             await self._client.publish(msg.reply, body, headers=headers)
 
     def _prove(self, call: Call[Any, Any], msg: Msg) -> Caller:
-        if call.needs == NODE:
-            node = msg.subject.rsplit(".", 1)[-1]
-            if not _NODE_ID.match(node):
-                raise Denied("this is for nodes")
-            return Caller(node=node)
-        if call.needs == SERVICE:
-            return Caller()
+        if call.needs in _BY_SUBJECT:
+            return _BY_SUBJECT[call.needs](_last(msg))
         token = (msg.headers or {}).get(wire.TICKET, "")
         if not token:
             raise Unauthenticated("log in first")
@@ -228,3 +235,35 @@ class Serving:
             self._proven.clear()
         self._proven[token] = ticket
         return ticket
+
+
+def _node(name: str) -> Caller:
+    if not _NODE_ID.match(name):
+        raise Denied("this is for nodes")
+    return Caller(node=name)
+
+
+def _account(name: str) -> Caller:
+    if not _ACCOUNT.match(name):
+        raise Denied("this is for service accounts")
+    return Caller(account=name)
+
+
+_BY_SUBJECT: Final[dict[str, Callable[[str], Caller]]] = {
+    SERVICE: lambda _: Caller(),
+    NODE: _node,
+    ACCOUNT: _account,
+}
+"""Callers whom the broker's permissions prove: by the subject on which they may ask."""
+
+
+def _last(msg: Msg) -> str:
+    """Return the last token of a subject: who asks, where the broker holds them to it."""
+    return str(msg.subject).rsplit(".", 1)[-1]
+
+
+def _inboxes(call: Call[Any, Any], msg: Msg) -> tuple[str, ...]:
+    """Return what the reply subject of a question may begin with."""
+    if call.needs == NODE and _NODE_ID.match(_last(msg)):
+        return (f"_INBOX_{_last(msg)}.",)
+    return (_ABROAD,) if call.needs == ACCOUNT else ("_INBOX_", _ABROAD)

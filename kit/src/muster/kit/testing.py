@@ -24,8 +24,9 @@ from muster.kit import bus
 from muster.kit.bus import Bus
 from muster.kit.files import write_private
 from muster.kit.identity import natsjwt, tickets
+from muster.kit.identity.broker import Listener, server_config
 from muster.kit.identity.nkeys import Key
-from muster.kit.identity.world import Listener, World, server_config
+from muster.kit.identity.world import World
 
 _SERVER = Path(sysconfig.get_path("scripts")) / "nats-server"
 

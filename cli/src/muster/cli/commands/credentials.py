@@ -23,6 +23,7 @@ _TIMES: Final = (
 TOKENS: Final = (
     *_SHARED,
     Column("name", lambda row: row["name"], style=lambda row: "bold"),  # noqa: ARG005
+    Column("kind", lambda row: row["kind"], lambda row: t(f"token_kind.{row['kind']}"), rank=4),
     Column("scopes", lambda row: ",".join(row["scopes"])),
     *_TIMES,
 )
@@ -35,9 +36,9 @@ SESSIONS: Final = (
 )
 
 
-def _list(session: Session, kind: str, user: str) -> list[Row]:
+def _list(session: Session, user: str, *kinds: str) -> list[Row]:
     where = path("users", user, "credentials") if user else "/me/credentials"
-    return [row for row in session.client.get(where)["items"] if row["kind"] == kind]
+    return [row for row in session.client.get(where)["items"] if row["kind"] in kinds]
 
 
 def _end(session: Session, ids: tuple[str, ...]) -> None:
@@ -57,7 +58,7 @@ def token() -> None:
 @connected
 def tokens(session: Session, /, user: str, form: str) -> None:
     """List API tokens."""
-    emit(form, _list(session, "token", user), TOKENS)
+    emit(form, _list(session, user, "token", "app"), TOKENS)
 
 
 @token.command("new", help=t("api_token.new.help"))
@@ -65,11 +66,14 @@ def tokens(session: Session, /, user: str, form: str) -> None:
 @click.option("--scope", "scopes", multiple=True, required=True, metavar=t("meta.action"),
               help=t("api_token.scope"))  # fmt: skip
 @click.option("--ttl", type=Duration(), default="90d", show_default=True, help=t("api_token.ttl"))
+@click.option("--app", is_flag=True, help=t("api_token.app"))
 @one_option
 @connected
-def new(session: Session, /, name: str, scopes: tuple[str, ...], ttl: float, form: str) -> None:
+def new(  # one argument per option
+    session: Session, /, name: str, scopes: tuple[str, ...], ttl: float, form: str, *, app: bool
+) -> None:
     """Make a token that acts as oneself within its scopes; print it once."""
-    body = {"name": name, "scopes": list(scopes), "ttl": ttl}
+    body = {"name": name, "scopes": list(scopes), "ttl": ttl, "app": app}
     told = session.client.send("POST", "/me/tokens", body)
     if form == "json":
         click.echo(to_json(told, indent=2))
@@ -97,7 +101,7 @@ def session() -> None:
 @connected
 def sessions(session: Session, /, user: str, form: str) -> None:
     """List sessions."""
-    emit(form, _list(session, "session", user), SESSIONS)
+    emit(form, _list(session, user, "session"), SESSIONS)
 
 
 @session.command("rm", help=t("session.rm.help"))

@@ -66,7 +66,7 @@ def ls(session: Session, /, query: str, form: str) -> None:
     rows: list[Row] = []
     cursor = ""
     while True:
-        page = session.client.get("/users", query=query, limit=_PAGE, cursor=cursor)
+        page = session.client.get("/users", query=query, limit=_PAGE, cursor=cursor, people=True)
         rows += page["items"]
         cursor = page.get("next") or ""
         if not cursor:

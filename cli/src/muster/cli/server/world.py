@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from muster.cli.server.layout import Layout
 from muster.cli.server.settings import ServerSettings
 from muster.kit.files import private_dir, write_private
+from muster.kit.identity.broker import Listener, server_config
 from muster.kit.identity.certificates import Issued, create_ca, issue_server, serves
-from muster.kit.identity.world import Listener, World, server_config
+from muster.kit.identity.world import World
 
 if TYPE_CHECKING:
     from muster.cli.server.home import Where

@@ -11,6 +11,13 @@ from typing import Any, Final
 
 from muster.kit.identity.nkeys import Key, verify
 
+UNLIMITED: Final = {
+    **dict.fromkeys(("subs", "data", "payload", "imports", "exports", "conn"), -1),
+    "wildcards": True,
+    "leaf": 0,
+}
+"""The limits of an account: none, but no leaf nodes; without a word of JetStream there is none."""
+
 _HEADER: Final = {"typ": "JWT", "alg": "ed25519-nkey"}
 
 

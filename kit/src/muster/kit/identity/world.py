@@ -1,19 +1,19 @@
 """The broker's world: operator, accounts, and exactly what each kind of user may do.
 
-NATS in operator mode: the broker knows one operator, who signs two accounts (SYS and MUSTER);
-their users are JWTs that we mint. Allow-lists only, and nothing is inherited:
+NATS in operator mode: the broker knows one operator, who signs three accounts (SYS, MUSTER and
+EXTERNAL); their users are JWTs that we mint. Allow-lists only, and nothing is inherited:
 
 * a node is signed with a scoped key, so that all nodes share one template that the broker fills
   in with the node's id; a node's JWT cannot carry rights of its own;
 * a service has a JWT with its own list;
-* two users of SYS: the registry hears who connects, the authority may push revocations.
+* two users of SYS: the registry hears who connects, the authority may push revocations;
+* service accounts are in EXTERNAL, see `muster.kit.identity.outside`.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cached_property, partial
+from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import TypeAdapter
 
 from muster.contracts import (
+    accounts,
     approvals,
     authority,
     devices,
@@ -31,27 +32,20 @@ from muster.contracts import (
     people,
     runs,
 )
-from muster.contracts.base import NODE, Call
-from muster.contracts.names import NodeId
+from muster.contracts.base import ACCOUNT, NODE, Call
+from muster.contracts.names import NodeId, Token
 from muster.contracts.people import RIGHTS_AFTER, RIGHTS_CHANGED
 from muster.kit.files import private_dir, write_private
-from muster.kit.identity import natsjwt
+from muster.kit.identity import natsjwt, outside
 from muster.kit.identity.nkeys import Key, Kind
 
 SERVICES: Final = ("authority", "gateway", "registry", "scheduler")
 
 _MINUTE: Final = 60 * 1_000_000_000
 _NODE_ID: Final = TypeAdapter(NodeId)
+_TOKEN: Final = TypeAdapter(Token)
 _ANY: Final = -1
 _USER: Final = {"subs": _ANY, "data": _ANY, "payload": _ANY}
-_ACCOUNT: Final = {
-    **_USER,
-    "imports": _ANY,
-    "exports": _ANY,
-    "wildcards": True,
-    "conn": _ANY,
-    "leaf": 0,
-}
 _JETSTREAM: Final = {
     "mem_storage": _ANY,
     "disk_storage": _ANY,
@@ -59,7 +53,13 @@ _JETSTREAM: Final = {
     "consumer": _ANY,
 }
 
-_KEYS: Final[dict[str, Kind]] = {"operator": "O", "sys": "A", "account": "A", "node-signing": "A"}
+_KEYS: Final[dict[str, Kind]] = {
+    "operator": "O",
+    "sys": "A",
+    "account": "A",
+    "node-signing": "A",
+    "external": "A",
+}
 
 NODE_TEMPLATE: Final[dict[str, Any]] = {
     "pub": {
@@ -110,8 +110,13 @@ INNER: Final = (
 _MORE_PUB: Final[dict[str, tuple[str, ...]]] = {
     "authority": (
         authority.AUDIT_HEAD.everything,
-        *(f"$JS.API.STREAM.{verb}.AUDIT" for verb in ("CREATE", "UPDATE", "INFO")),
+        *(
+            f"$JS.API.STREAM.{verb}.{stream}"
+            for verb in ("CREATE", "UPDATE", "INFO")
+            for stream in ("AUDIT", "IN")
+        ),
         "$JS.API.DIRECT.GET.AUDIT",
+        "$JS.API.STREAM.PURGE.IN",
     ),
     "scheduler": ("muster.cmd.*.*",),
     "gateway": ("$SRV.PING.*", "$SRV.INFO.*", "$SRV.STATS.*"),
@@ -127,9 +132,12 @@ def _asks(name: str) -> list[str]:
     if name != "gateway":
         all_ask: tuple[Call[Any, Any], ...] = (RIGHTS_AFTER, authority.FLOODS, authority.REFUSED)
         return [call.subject for call in (*all_ask, *_ASKS[name])]
-    modules = (approvals, authority, devices, factors, nodes, oidc, passkeys, people, runs)
+    modules = (
+        accounts, approvals, authority, devices, factors, nodes, oidc, passkeys, people, runs
+    )  # fmt: skip
     calls = [found for one in modules for found in vars(one).values() if isinstance(found, Call)]
-    return sorted({call.subject for call in calls if call.needs != NODE and call not in INNER})
+    own = {NODE, ACCOUNT}
+    return sorted({call.subject for call in calls if call.needs not in own and call not in INNER})
 
 
 def _may(name: str) -> dict[str, Any]:
@@ -165,6 +173,30 @@ def _may(name: str) -> dict[str, Any]:
         "sub": {"allow": subscribe},
         "resp": {"max": 1, "ttl": 2 * _MINUTE},
     }
+
+
+def _inner(node_signing: str, revocations: Mapping[str, int]) -> dict[str, Any]:
+    """Return what the JWT of MUSTER says."""
+    scope = {"kind": "user_scope", "key": node_signing, "role": "node", "template": NODE_TEMPLATE}
+    return {
+        "limits": {**natsjwt.UNLIMITED, **_JETSTREAM},
+        "signing_keys": [scope],
+        "exports": outside.exports(),
+        "revocations": dict(revocations),
+    }
+
+
+def _kept(file: Path) -> dict[str, Any]:
+    """Return what the account's JWT in *file* says; nothing if there is none."""
+    if not file.exists():
+        return {}
+    said: dict[str, Any] = natsjwt.claims(file.read_text())["nats"]
+    return said
+
+
+def _same(kept: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether what is kept says what is wanted."""
+    return {k: v for k, v in kept.items() if k not in {"type", "version"}} == wanted
 
 
 @dataclass(frozen=True)
@@ -209,6 +241,11 @@ class World:
         return self._key("account")
 
     @cached_property
+    def external(self) -> Key:
+        """The account EXTERNAL."""
+        return self._key("external")
+
+    @cached_property
     def node_signing(self) -> Key:
         """Signs nodes; bound to `NODE_TEMPLATE`."""
         return self._key("node-signing")
@@ -241,7 +278,7 @@ class World:
                 "account_token_position": 3,
             },
         ]
-        nats = {"limits": _ACCOUNT, "exports": exports}
+        nats = {"limits": natsjwt.UNLIMITED, "exports": exports}
         return natsjwt.encode("account", self.system.public, "SYS", nats, self.operator)
 
     def account_jwt(self, revocations: Mapping[str, int] | None = None) -> str:
@@ -250,29 +287,58 @@ class World:
         *revocations* maps public keys to Unix seconds: a JWT of that key that was issued no
         later is worthless.
         """
-        scope = {
-            "kind": "user_scope",
-            "key": self.node_signing.public,
-            "role": "node",
-            "template": NODE_TEMPLATE,
-        }
-        nats = {
-            "limits": {**_ACCOUNT, **_JETSTREAM},
-            "signing_keys": [scope],
-            "revocations": dict(revocations or {}),
-        }
+        nats = _inner(self.node_signing.public, revocations or {})
         return natsjwt.encode("account", self.account.public, "MUSTER", nats, self.operator)
+
+    def external_jwt(self, templates: Mapping[str, outside.Template] | None = None) -> str:
+        """Return the JWT of the account EXTERNAL.
+
+        *templates* says, by the public key that has signed it, what each credential may do.
+        """
+        nats = outside.claims(self.account.public, templates or {})
+        return natsjwt.encode("account", self.external.public, "EXTERNAL", nats, self.operator)
 
     @property
     def account_file(self) -> Path:
-        """The account JWT that the broker has, revocations included."""
+        """The JWT of MUSTER that the broker has, revocations included."""
         return self.keys / "account.jwt"
 
-    def current_account_jwt(self) -> str:
-        """Return the account JWT that was pushed last, so that a restart forgets no revocation."""
-        if not self.account_file.exists():
-            write_private(self.account_file, self.account_jwt())
+    @property
+    def external_file(self) -> Path:
+        """The JWT of EXTERNAL that the broker has, with who is in it."""
+        return self.keys / "external.jwt"
+
+    def current_account_jwt(self, revocations: Mapping[str, int] | None = None) -> str:
+        """Return the JWT of MUSTER that was pushed last, so that a restart forgets no revocation.
+
+        With other *revocations*, or from an earlier release, it is made and kept anew.
+        """
+        kept = _kept(self.account_file)
+        wanted = kept.get("revocations", {}) if revocations is None else dict(revocations)
+        if not _same(kept, _inner(self.node_signing.public, wanted)):
+            write_private(self.account_file, self.account_jwt(wanted))
         return self.account_file.read_text()
+
+    def current_external_jwt(self, templates: Mapping[str, outside.Template] | None = None) -> str:
+        """Return the JWT of EXTERNAL that was pushed last; with other *templates* a new one."""
+        kept = _kept(self.external_file)
+        if templates is None:
+            found = kept.get("signing_keys", [])
+            templates = {scope["key"]: scope["template"] for scope in found}
+        if not _same(kept, outside.claims(self.account.public, templates)):
+            write_private(self.external_file, self.external_jwt(templates))
+        return self.external_file.read_text()
+
+    def mint_external(self, name: str, public: str, expires: datetime) -> tuple[str, str]:
+        """Return the JWT of a service account with the key *public*, and who has signed it.
+
+        The private half of that signer is gone afterwards. The broker lets the credential in as
+        soon as the signer's public half stands in EXTERNAL, with a template.
+        """
+        _TOKEN.validate_python(name)
+        signer, nats = Key.generate("A"), {"issuer_account": self.external.public}
+        expiry = int(expires.timestamp())
+        return natsjwt.encode("user", public, name, nats, signer, exp=expiry), signer.public
 
     def mint_node(self, node: str, public: str, expires: datetime) -> str:
         """Return the JWT of a node with the key *public*; its rights come from the template."""
@@ -313,64 +379,3 @@ class World:
         key = Key.generate("U")
         token = natsjwt.encode("user", key.public, name, {**_USER, **may}, account)
         return natsjwt.creds_text(token, key.seed)
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """Where the broker listens and what it may use."""
-
-    host: str
-    port: int
-    monitor_port: int
-    disk: int
-    """Bytes that all streams together may store."""
-    memory: int = 64 * 1024 * 1024
-    cert: Path | None = None
-    key: Path | None = None
-
-
-def server_config(world: World, home: Path, listener: Listener) -> str:
-    """Return the text of ``nats.conf`` for a broker that keeps its files in *home*.
-
-    ``sync_interval: always``: without it, acknowledged messages are lost at a power failure.
-    ``max_control_line``: a service shows its JWT in one line, and the gateway's holds all that
-    people may ask, which is more than the 4 KiB of the default.
-    """
-    quoted = partial(json.dumps, ensure_ascii=False)  # the broker knows no \uXXXX
-    tls = ""
-    if listener.cert and listener.key:
-        files = f"cert_file: {quoted(str(listener.cert))}, key_file: {quoted(str(listener.key))}"
-        tls = f'tls {{ {files}, handshake_first: true, min_version: "1.2" }}\n'
-    host = f"[{listener.host}]" if ":" in listener.host else listener.host
-    return f"""# written at {datetime.now(UTC).isoformat(timespec="seconds")}; changes are lost
-server_name: muster
-listen: {quoted(f"{host}:{listener.port}")}
-http: "127.0.0.1:{listener.monitor_port}"
-{tls}ping_interval: "5s"
-ping_max: 2
-max_payload: 1MB
-max_control_line: 16KB
-write_deadline: "10s"
-pid_file: {quoted(str(home / "nats.pid"))}
-log_file: {quoted(str(home / "nats.log"))}
-logfile_size_limit: 10MB
-logfile_max_num: 3
-jetstream {{
-  store_dir: {quoted(str(home / "js"))}
-  sync_interval: always
-  max_file_store: {listener.disk}
-  max_memory_store: {listener.memory}
-}}
-operator: {quoted(world.operator_jwt())}
-system_account: {world.system.public}
-resolver: {{
-  type: full
-  dir: {quoted(str(home / "jwt"))}
-  allow_delete: false
-  interval: "2m"
-}}
-resolver_preload: {{
-  {world.system.public}: {quoted(world.system_jwt())}
-  {world.account.public}: {quoted(world.current_account_jwt())}
-}}
-"""

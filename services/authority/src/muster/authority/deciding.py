@@ -31,11 +31,11 @@ class Deciding(Sessions):
     """One decision, for every question of who may do what where."""
 
     def bearer(self, conn: Connection, caller: Caller) -> Any:
-        """Return the living session or token that the caller's ticket was given for."""
+        """Return the living way in that the caller's ticket was given for."""
         if caller.ticket is None:
             raise Denied("this is for people")
         row = store.by_id(conn, caller.ticket.session)
-        if row is None or self.over(row, self.tools.now()) or row.person != caller.name:
+        if row is None or self.over(row, self.tools.now(), store.WAYS) or row.person != caller.name:
             raise Unauthenticated("the session is over: log in again")
         return row
 

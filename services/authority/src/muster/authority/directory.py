@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
-from muster.authority.store import BEARERS, passkeys_of
+from muster.authority.store import WAYS, passkeys_of
 from muster.authority.tables import (
     identities,
     passkeys,
@@ -64,6 +64,8 @@ def remove(conn: Connection, name: str) -> None:
 def page(conn: Connection, ask: ListUsers) -> list[User]:
     """Return people by name, one more than asked for if there are more."""
     query = _views().where(people.c.name > ask.cursor)
+    if ask.people:
+        query = query.where(people.c.account.is_(False))
     if ask.query:
         wanted = [
             column.icontains(clean(ask.query), autoescape=True)
@@ -81,7 +83,7 @@ def view(conn: Connection, name: str) -> User | None:
 
 
 def _views() -> Any:
-    mine = (secrets.c.person == people.c.name) & secrets.c.kind.in_(BEARERS)
+    mine = (secrets.c.person == people.c.name) & secrets.c.kind.in_(WAYS)
     known = identities.c.person == people.c.name
     return select(
         people,
@@ -104,6 +106,7 @@ def _view(row: Any) -> User:
         mapped_roles=row.mapped,
         created=row.created,
         seen=row.seen,
+        account=row.account,
     )
 
 

@@ -1,6 +1,5 @@
 """Nodes' credentials: join tokens, joining, renewal, revocation."""
 
-import asyncio
 import logging
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -9,8 +8,8 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from muster.authority import chain, store
-from muster.authority.part import SERVER, Part, Tools, address_of, digest, new_secret
-from muster.authority.suspending import Suspensions
+from muster.authority.part import SERVER, address_of, digest, new_secret
+from muster.authority.pushing import Pushing
 from muster.contracts.authority import (
     APPROVE_NODE,
     CREATE_JOIN_TOKEN,
@@ -33,7 +32,7 @@ from muster.contracts.authority import (
     RevokeNode,
 )
 from muster.contracts.base import NOTHING, Nothing
-from muster.contracts.errors import Conflict, Denied, Expired, MusterError, NotFound, Unavailable
+from muster.contracts.errors import Conflict, Denied, Expired, MusterError, NotFound
 from muster.contracts.names import new_id, new_node_id
 from muster.contracts.nodes import (
     NODE_APPROVED,
@@ -45,32 +44,18 @@ from muster.contracts.nodes import (
 )
 from muster.kit import outbox
 from muster.kit.bus import Caller, answers
-from muster.kit.files import write_private
 from muster.kit.identity import natsjwt, nkeys
 from muster.kit.identity.rotation import Rotation
-from muster.kit.identity.world import NODE_TEMPLATE
 from muster.kit.text import clean
 
 log = logging.getLogger(__name__)
 
-_PUSH: Final = "$SYS.REQ.CLAIMS.UPDATE"
-_EVERY: Final = 30.0
 _NOTICES: Final = 64
 _AGAIN: Final = "make another with: muster node token"
 
 
-class Joining(Part):
+class Joining(Pushing):
     """Who may be a node."""
-
-    def __init__(self, tools: Tools) -> None:
-        """Work with *tools*."""
-        super().__init__(tools)
-        self._pushing = asyncio.Lock()
-        self._pushed = ""
-        """The account that the broker is known to have."""
-        self._again = asyncio.Event()
-        self._suspensions = Suspensions()
-        tools.system.on_connect(self._reconnected)
 
     @answers(CREATE_JOIN_TOKEN)
     async def create_token(self, ask: CreateJoinToken, caller: Caller) -> JoinTokenCreated:
@@ -276,12 +261,12 @@ class Joining(Part):
         row = await self.tools.db.read(lambda conn: store.node(conn, ask.node))
         if row is None or row.revoked is not None:
             return NOTHING
-        begun = self._suspensions.begin(ask.node, row.public_key, now)
+        begun = self.suspensions.begin(ask.node, row.public_key, now)
         if begun is None:
             return NOTHING
         with suppress(MusterError):  # it is tried again
             await self.push()  # first: everybody waits behind the flood
-        self._again.set()
+        self.push_soon()
         detail = f"floods the {ask.service}; until {begun.until.isoformat(timespec='seconds')}"
         await self.tools.db.write(
             lambda conn: chain.append(
@@ -290,55 +275,6 @@ class Joining(Part):
         )
         log.warning("%s is shut out: it %s", ask.node, detail)
         return NOTHING
-
-    async def push(self) -> None:
-        """Bring the broker's account in line with our revocations; one at a time.
-
-        Two at once could push the shorter list last, and let a revoked node in again.
-        """
-        async with self._pushing:
-            token = await self._account()
-            if token == self._pushed:
-                return
-            answer = await self.tools.system.request(_PUSH, token.encode(), timeout=5)
-            if b'"code":200' not in answer.replace(b" ", b""):
-                raise Unavailable(f"the broker did not take the revocation: {answer[:300]!r}")
-            self._pushed = token
-            log.info("the broker has the account", extra={"action": "push"})
-
-    async def _account(self) -> str:
-        """Return the account as it should be; it is in its file, so no restart forgets it."""
-        now, world = self.tools.now(), self.tools.world
-        shut = await self.tools.db.read(lambda conn: store.revoked(conn, now))
-        shut = {**self._suspensions.keys(now), **shut}
-        wanted = {key: int(since.timestamp()) + 1 for key, since in shut.items()}
-        token = world.current_account_jwt()
-        has = natsjwt.claims(token)["nats"]
-        if has.get("revocations", {}) == wanted and _template(has) == NODE_TEMPLATE:
-            return token
-        token = world.account_jwt(wanted)
-        write_private(world.account_file, token)
-        return token
-
-    async def push_forever(self) -> None:
-        """Push what was written down but did not reach the broker; forget what has expired."""
-        while True:
-            self._again.clear()
-            try:
-                await self.push()
-            except MusterError as error:
-                log.warning("the revocations are not with the broker yet: %s", error)
-                await asyncio.sleep(1)
-            else:
-                ends = self._suspensions.next_end(self.tools.now())
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_EVERY if ends is None else min(_EVERY, ends + 1)):
-                        await self._again.wait()
-
-    async def _reconnected(self) -> None:
-        """Push again: this may be a broker that has lost its memory."""
-        self._pushed = ""
-        self._again.set()
 
     def _until(self, now: datetime) -> datetime:
         return now + timedelta(days=self.tools.settings.node_days)
@@ -351,9 +287,3 @@ class Joining(Part):
 
     async def _epoch(self) -> int:
         return await self.tools.db.read(store.epoch)
-
-
-def _template(account: dict[str, Any]) -> Any:
-    """Return the rights of nodes in an account's claims."""
-    scopes = [key for key in account.get("signing_keys", []) if isinstance(key, dict)]
-    return scopes[0].get("template") if scopes else None

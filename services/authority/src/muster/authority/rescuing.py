@@ -31,7 +31,7 @@ async def reset(settings: Settings, name: str) -> str:
 def _reset(conn: Connection, name: str, hashed: str, now: datetime) -> None:
     store.begin(conn)
     row = directory.person(conn, name)
-    if row is None:
+    if row is None or row.account:
         raise NotFound(f"there is no user {name}")
     roles = sorted({*row.roles, "admin"})
     values = {"password": hashed, "must_change": True, "disabled": False, "roles": roles}

@@ -7,6 +7,7 @@ commands, and writes all of that into an audit that cannot be changed unnoticed.
 import asyncio
 
 from muster.authority import chain, store
+from muster.authority.accounts import AccountCalls
 from muster.authority.devices import DeviceCalls
 from muster.authority.heads import Heads
 from muster.authority.joining import Joining
@@ -27,10 +28,10 @@ from muster.contracts.authority import (
 )
 from muster.contracts.base import NOTHING, Nothing
 from muster.kit.bus import Caller, answers
-from muster.kit.durable import AUDIT, ensure_streams
+from muster.kit.durable import AUDIT, IN, ensure_streams
 
 
-class Authority(OidcCalls, RoleCalls, DeviceCalls, Signing, Joining):
+class Authority(OidcCalls, RoleCalls, DeviceCalls, AccountCalls, Signing, Joining):
     """People, nodes, signatures, audit."""
 
     def __init__(self, tools: Tools) -> None:
@@ -40,7 +41,7 @@ class Authority(OidcCalls, RoleCalls, DeviceCalls, Signing, Joining):
 
     async def prepare(self) -> None:
         """Before the first question: the head of the audit, the first administrator."""
-        await ensure_streams(self.tools.bus.client, (AUDIT,))
+        await ensure_streams(self.tools.bus.client, (AUDIT, IN))
         await self.tools.db.write(store.begin)
         await self.ensure_admin()
         await self.forget_other_providers()

@@ -1,6 +1,7 @@
 """Sessions and API tokens, and the tickets that they are exchanged for."""
 
 import json
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +42,9 @@ _HALF: Final = timedelta(minutes=5)
 CODES: Final = "codes"
 """Where codes of second factors are counted, from all addresses together: only who has the
 password comes that far, so no stranger slows anybody down by it."""
+
+APPS: Final = "app"
+"""Where wrong app passwords are counted, together with the address."""
 
 _TOKEN_DAYS: Final = 3650
 _TOUCH: Final = timedelta(minutes=1)
@@ -156,13 +160,27 @@ class Sessions(Part):
 
     @answers(EXCHANGE)
     async def exchange(self, ask: Exchange, caller: Caller) -> Granted:  # noqa: ARG002
-        """Give a short-lived ticket for a session or an API token."""
+        """Give a short-lived ticket for a session, an API token or an app password."""
+        if not ask.name:
+            return await self.ticket(lambda conn: _shown(conn, ask), ask.origin)
+        place = f"{APPS} {ask.origin.address}"
+        self.slowing.attempt(ask.name, place)
+        try:
+            granted = await self.ticket(lambda conn: _shown(conn, ask), ask.origin)
+        except Unauthenticated:
+            await self.note(ask.name, "app.login", "refused", ask.origin.address)
+            raise
+        self.slowing.succeeded(ask.name, place)
+        return granted
+
+    async def ticket(self, find: Callable[[Connection], Any], origin: Origin) -> Granted:
+        """Give a short-lived ticket for the way in that *find* finds, if it is good."""
         now = self.tools.now()
 
         def look(conn: Connection) -> tuple[int, Any, Person]:
             revision = directory.revision(conn)  # first: a change meanwhile must not be missed
-            found = store.behind(conn, digest(ask.secret))
-            if found is None or self.over(found, now):
+            found = find(conn)
+            if found is None or self.over(found, now, store.WAYS):
                 raise Unauthenticated("the session is over: log in again")
             return revision, found, person_of(conn, found)
 
@@ -173,7 +191,7 @@ class Sessions(Part):
         ticket = Ticket(
             person=person,
             session=found.id,
-            origin=ask.origin,
+            origin=origin,
             issued=now,
             expires=expires,
             revision=revision,
@@ -277,9 +295,9 @@ class Sessions(Part):
         except OSError:
             return False
 
-    def over(self, row: Any, now: datetime) -> bool:
-        """Whether a secret admits nobody any more, or never did."""
-        if row.kind not in store.BEARERS or row.disabled or row.expires <= now:
+    def over(self, row: Any, now: datetime, kinds: Collection[str] = store.BEARERS) -> bool:
+        """Whether a secret admits nobody any more, or is of no kind that does."""
+        if row.kind not in kinds or row.disabled or row.expires <= now:
             return True
         idle = timedelta(hours=self.tools.settings.idle_hours)
         return bool(row.kind == "session" and row.seen + idle <= now)
@@ -290,6 +308,19 @@ class Sessions(Part):
         """Write down what has not come to anything."""
         now, what = self.tools.now(), {"result": result, "address": address, "detail": detail}
         await self.tools.db.write(lambda conn: chain.append(conn, who, action, now=now, **what))
+
+
+def _shown(conn: Connection, ask: Exchange) -> Any | None:
+    """Return the way in whose secret is shown: by name that of an app password, or else another.
+
+    So no password of a person and no token is good where an app password is, and none there.
+    """
+    found = store.behind(conn, digest(ask.secret))
+    if found is None or found.kind not in store.BEARERS:
+        return None
+    if found.kind == "app":
+        return found if found.person == ask.name else None
+    return None if ask.name else found
 
 
 def person_of(conn: Connection, row: Any) -> Person:

@@ -11,8 +11,12 @@ from muster.contracts.authority import JoinToken
 from muster.kit.linking import GENESIS
 
 _TOKENS = 500
-BEARERS = ("session", "token")
+BEARERS = ("session", "token", "app")
 """Kinds of secrets that one comes in with."""
+KEY = "key"
+"""Credentials of a service account, which are shown to the broker; a ticket stands for them."""
+WAYS = (*BEARERS, KEY)
+"""Kinds of ways in, which are listed and ended."""
 
 
 def begin(conn: Connection) -> None:
@@ -34,12 +38,12 @@ def add_secret(conn: Connection, row: dict[str, Any]) -> None:
 
 def behind(conn: Connection, hash_: str) -> Any | None:
     """Return the secret that has this hash, with its person."""
-    return conn.execute(_with_person().where(secrets.c.hash == hash_)).first()
+    return conn.execute(with_person().where(secrets.c.hash == hash_)).first()
 
 
 def by_id(conn: Connection, secret: str) -> Any | None:
     """Return a session or token by its id, with its person."""
-    return conn.execute(_with_person().where(secrets.c.id == secret)).first()
+    return conn.execute(with_person().where(secrets.c.id == secret)).first()
 
 
 def passkeys_of() -> Any:
@@ -48,7 +52,8 @@ def passkeys_of() -> Any:
     return mine.scalar_subquery().label("passkeys")
 
 
-def _with_person() -> Any:
+def with_person() -> Any:
+    """Return the question for secrets, each with what is known of its person."""
     person = (
         passkeys_of(),
         people.c.roles,
@@ -62,8 +67,8 @@ def _with_person() -> Any:
 
 
 def credentials(conn: Connection, person: str, now: datetime) -> list[Any]:
-    """Return the living sessions and tokens of a person, newest first."""
-    mine = (secrets.c.person == person) & secrets.c.kind.in_(BEARERS)
+    """Return the living ways in of a person, newest first."""
+    mine = (secrets.c.person == person) & secrets.c.kind.in_(WAYS)
     query = select(secrets).where(mine, secrets.c.expires > now).order_by(secrets.c.id.desc())
     return list(conn.execute(query))
 

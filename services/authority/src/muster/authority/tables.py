@@ -37,6 +37,7 @@ people: Final = Table(
     Column("totp_next", Text, nullable=False, server_default=""),  # not confirmed yet
     Column("totp_step", BigInteger, nullable=False, server_default="0"),  # of the last code
     Column("created", UtcTime, nullable=False),
+    Column("account", Boolean, nullable=False, server_default=false()),  # of a program
 )
 
 identities: Final = Table(
@@ -89,7 +90,7 @@ rights: Final = Table(
 )
 
 secrets: Final = Table(
-    "secrets",  # sessions, API tokens, invitations, recovery codes: what a secret stands for
+    "secrets",  # sessions, tokens, invitations, recovery codes, keys: what a secret stands for
     metadata,
     Column("id", String(26), primary_key=True),
     Column("hash", String(64), nullable=False, unique=True),  # SHA-256 of the secret
@@ -104,6 +105,8 @@ secrets: Final = Table(
     Column("agent", String(200), nullable=False),
     Column("fresh", UtcTime),  # when the second factor was last shown in this session
     Column("proven", UtcTime),  # when the person came in; not when a session has let in another
+    Column("key", String(56), nullable=False, server_default=""),  # public, of a service account
+    Column("signer", String(56), nullable=False, server_default=""),  # who has signed for it
 )
 
 join_tokens: Final = Table(

@@ -11,7 +11,7 @@ from muster.authority.part import address_of, digest, new_secret
 from muster.authority.sessions import ADMIN, kept
 from muster.contracts.authority import Origin, Session
 from muster.contracts.base import NOTHING, Nothing
-from muster.contracts.errors import Conflict, Denied, Expired, NotFound
+from muster.contracts.errors import Conflict, Denied, Expired, Malformed, NotFound
 from muster.contracts.people import (
     ACCEPT,
     CHANGE_USER,
@@ -91,9 +91,10 @@ class UserCalls(Deciding):
         now = self.tools.now()
 
         def reset(conn: Connection) -> tuple[Invitation, RightsChanged]:
-            self.may_touch(conn, caller, ask.name)
+            if self.may_touch(conn, caller, ask.name).account:
+                raise Conflict(f"{ask.name} is a service account: it has no password")
             directory.change(conn, ask.name, password="", must_change=False)
-            store.end_all(conn, ask.name, "session", "token", "invitation", "half")
+            store.end_all(conn, ask.name, *store.BEARERS, "invitation", "half")
             if ask.factor:
                 self.without_factor(conn, ask.name)
             self._keep_an_administrator(conn)
@@ -168,7 +169,8 @@ class UserCalls(Deciding):
         now = self.tools.now()
 
         def remove(conn: Connection) -> RightsChanged:
-            self.may_touch(conn, caller, ask.name)
+            if self.may_touch(conn, caller, ask.name).account:
+                raise Conflict(f"{ask.name} is a service account: muster account revoke {ask.name}")
             if ask.name == ADMIN:
                 raise Conflict("the server's own console needs admin: disable it instead")
             directory.remove(conn, ask.name)
@@ -182,12 +184,13 @@ class UserCalls(Deciding):
         await self.tell(await self.tools.db.write(remove))
         return NOTHING
 
-    def may_touch(self, conn: Connection, caller: Caller, name: str) -> None:
-        """Let nobody change a person who may do more than they themselves."""
+    def may_touch(self, conn: Connection, caller: Caller, name: str) -> Any:
+        """Return a person; let nobody change one who may do more than they themselves."""
         row = directory.person(conn, name)
         if row is None:
             raise NotFound(f"there is no user {name}")
         self.may_give(conn, caller, [*row.roles, *row.mapped], row.groups)
+        return row
 
     @staticmethod
     def _keep_an_administrator(conn: Connection) -> None:
@@ -214,8 +217,8 @@ class UserCalls(Deciding):
 
         def end(conn: Connection) -> RightsChanged:
             row = store.by_id(conn, ask.id)
-            if row is None or row.kind not in store.BEARERS:
-                raise NotFound("there is no such session or token")
+            if row is None or row.kind not in store.WAYS:
+                raise NotFound("there is no such session, token or key")
             if row.person != caller.name:
                 self.held(conn, caller, "user.write")
                 self.may_touch(conn, caller, row.person)
@@ -232,18 +235,21 @@ class UserCalls(Deciding):
     @answers(CREATE_TOKEN)
     async def create_api_token(self, ask: CreateToken, caller: Caller) -> TokenCreated:
         """Make a token for a program that acts as oneself, within scopes."""
-        now = self.tools.now()
-        secret, expires = new_secret("mtok"), now + timedelta(seconds=ask.ttl)
-        row = kept(secret, "token", caller.name, now, expires, Origin())
+        now, kind = self.tools.now(), "app" if ask.app else "token"
+        if ask.app and "*" in ask.scopes:
+            raise Malformed("say what the app password is for, by scopes such as node.read")
+        secret = new_secret("mapp" if ask.app else "mtok")
+        expires = now + timedelta(seconds=ask.ttl)
+        row = kept(secret, kind, caller.name, now, expires, Origin())
         row |= {"name": ask.name, "scopes": ask.scopes}
 
         def make(conn: Connection) -> None:
             bearer = self.bearer(conn, caller)
-            if bearer.kind == "token" and not self.of_console(bearer):
-                raise Denied("a token cannot make tokens: log in with your password")
+            if bearer.kind != "session" and not self.of_console(bearer):
+                raise Denied(f"a {bearer.kind} cannot make tokens: log in with your password")
             store.add_secret(conn, row)
             chain.append(
-                conn, caller.name, "token.create", now=now, address=address_of(caller),
+                conn, caller.name, f"{kind}.create", now=now, address=address_of(caller),
                 detail=f"{row['id']} {ask.name}: {', '.join(ask.scopes)}",
             )  # fmt: skip
 

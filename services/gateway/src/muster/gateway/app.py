@@ -24,6 +24,7 @@ from muster.gateway.limiter import Limiter
 from muster.gateway.live import Hub
 from muster.gateway.people import People
 from muster.gateway.routes import (
+    accounts,
     approvals,
     audit,
     devices,
@@ -79,6 +80,7 @@ def create_app(bus: Bus, settings: Settings, dashboard: Upstream | None = None) 
         me,
         users,
         roles,
+        accounts,
         nodes,
         runs,
         approvals,
