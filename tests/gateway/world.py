@@ -134,7 +134,10 @@ class Authority(Peer):
     async def exchange(self, ask: a.Exchange, caller: Caller) -> a.Granted:
         """Give a ticket."""
         self.note(ask, caller)
-        if ask.secret not in self.sessions:
+        app = ask.secret.startswith("app-")
+        if ask.secret not in self.sessions or app != bool(ask.name):
+            raise Unauthenticated("log in again")
+        if app and self.sessions[ask.secret] != ask.name:
             raise Unauthenticated("log in again")
         person = self.people[self.sessions[ask.secret]]
         now = datetime.now(UTC)

@@ -19,10 +19,11 @@ from muster.contracts.policy import NODES, SERVER
 from muster.contracts.policy import ROLES as BUILTIN
 from muster.kit import policy
 from muster.kit.identity import tickets
+from muster.kit.identity.nkeys import Key
 from muster.kit.identity.world import INNER
 from tests.contracts import examples
 from tests.system.conftest import Server
-from tests.trust.conftest import ROLES, People, on_the_bus, ticket_of, world_of
+from tests.trust.conftest import PASSWORD, ROLES, People, on_the_bus, ticket_of, world_of
 
 RUN = "01jd3v7q3k8x5f0c9r2m4n6p8s"
 GONE = "nzzzzzzzzzzzzzzzz"
@@ -54,8 +55,7 @@ BODIES: dict[str, Any] = {
     "renewRecovery": {"code": "1"},
     "dropFactor": {"password": "wrong", "code": "1"},
     "revokeNode": {},
-    "createAccount": {"name": "m-gone", "key": "U" + "A" * 55},
-    "renewAccount": {"key": "U" + "A" * 55},
+    "createAccount": {"name": "admin", "key": Key.generate("U").public},
 }
 """A body that fits, for every route that wants one, and that changes nothing of others."""
 
@@ -121,6 +121,38 @@ def test_every_route_opens_to_whom_it_says(home: Server, people: People) -> None
                     fits &= answer.status_code not in {400, 401} and answer.status_code < 500
                 if not fits:
                     wrong.append((who, operation, answer.status_code, answer.text[:120]))
+    assert wrong == []
+
+
+def test_an_app_password_opens_what_has_declared_it(home: Server, people: People) -> None:
+    """By its name, what reads and says so; as a token, or with a real password, nothing."""
+    actions = sorted({*NODES, *SERVER})
+    with people.client("admin") as admin:
+        body = {"name": "drive", "scopes": actions, "app": True}
+        secret = admin.post("/me/tokens", json=body).json()["secret"]
+        document = admin.get("/openapi.json").json()
+    basic = {
+        one["operationId"]
+        for operations in document["paths"].values()
+        for one in operations.values()
+        if one.get("x-basic")
+    }
+    wrong = []
+    with people.client("anonymous") as client:
+        for operation, method, path, needed in described(home):
+            if operation in OWN_TEST or needed == "public":
+                continue
+            where = place(path, PATHS) + QUERIES.get(operation, "")
+            body = BODIES.get(operation) or {}
+            ways: dict[str, Any] = {
+                "app": {"auth": ("m-admin", secret)},
+                "bearer": {"headers": {"Authorization": f"Bearer {secret}"}},
+                "password": {"auth": ("m-admin", PASSWORD)} if operation == "getMe" else {},
+            }
+            for way, more in ways.items():
+                status = client.request(method, where, json=body, **more).status_code
+                if (status not in {401, 403}) != (way == "app" and operation in basic):
+                    wrong.append((operation, way, status))
     assert wrong == []
 
 

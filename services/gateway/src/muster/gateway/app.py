@@ -63,16 +63,16 @@ def create_app(bus: Bus, settings: Settings, dashboard: Upstream | None = None) 
         redoc_url=None,
         redirect_slashes=False,
     )
-    cookies = Cookies(secure=settings.secure)
+    cookies, logins = Cookies(secure=settings.secure), Limiter(settings.logins_per_minute)
     app.state.gate = Gate(
         bus=bus,
         settings=settings,
-        people=People(bus, cookies),
+        people=People(bus, cookies, logins),
         cookies=cookies,
         hub=Hub(bus),
         dashboard=dashboard,
         joins=Limiter(settings.joins_per_minute),
-        logins=Limiter(settings.logins_per_minute),
+        logins=logins,
     )
     for part in (
         session,

@@ -10,6 +10,7 @@ from muster.contracts.errors import Denied
 from muster.gateway.cookies import CSRF_HEADER, Cookies
 from muster.gateway.limiter import Limiter
 from muster.gateway.live import Hub
+from muster.gateway.openapi import takes_basic
 from muster.gateway.origins import SAFE, refuse_foreign
 from muster.gateway.people import People, Visitor
 from muster.gateway.settings import Settings
@@ -41,7 +42,9 @@ def gate_of(conn: HTTPConnection) -> Gate:
 
 async def _visitor(request: Request) -> Visitor:
     gate = gate_of(request)
-    visitor = await gate.people.visitor(request)
+    visitor = await gate.people.visitor(request, basic=takes_basic(request.scope.get("route")))
+    if visitor.shown.name and request.method not in SAFE:  # browsers send these by themselves
+        refuse_foreign(request, gate.settings.public_url)
     if not visitor.cookie:
         return visitor
     if request.method not in SAFE:

@@ -18,7 +18,8 @@ _DESCRIPTION: Final = """\
 Manage nodes and run commands on them. Errors are RFC 9457 problem documents whose `code` is one
 of a closed set. Bytes in JSON are URL-safe base64. Lists are paged: send `next` of one answer
 as the cursor of the next question. Programs send `Authorization: Bearer <token>`; browsers use
-the session cookie and send the cookie `muster_csrf` in the header `X-Muster-CSRF`.
+the session cookie and send the cookie `muster_csrf` in the header `X-Muster-CSRF`. Some routes that
+read take HTTP Basic with an app password as well, never with the password of a person.
 """
 _TAGS: Final = {
     "session": "Who is asking",
@@ -32,18 +33,28 @@ _TAGS: Final = {
 _LOGINS: Final = {
     "cookie": {"type": "apiKey", "in": "cookie", "name": "muster"},
     "bearer": {"type": "http", "scheme": "bearer"},
+    "basic": {"type": "http", "scheme": "basic"},
 }
+_BASIC: Final = "x-basic"
 
 
-def declared(call: Call[Any, Any] | str, name: str) -> dict[str, Any]:
-    """Return what every route declares: its operation id and the permission that it needs."""
+def declared(call: Call[Any, Any] | str, name: str, *, basic: bool = False) -> dict[str, Any]:
+    """Return what every route declares: its operation id and the permission that it needs.
+
+    With *basic* it takes app passwords too.
+    """
     needs = call if isinstance(call, str) else call.needs
-    return {"operation_id": name, "openapi_extra": {"x-permission": needs}}
+    return {"operation_id": name, "openapi_extra": {"x-permission": needs, _BASIC: basic}}
 
 
-def relayed(call: Call[Any, Any], name: str) -> dict[str, Any]:
+def relayed(call: Call[Any, Any], name: str, *, basic: bool = False) -> dict[str, Any]:
     """Return what a route declares that passes the answer of *call* on as it is."""
-    return {**declared(call, name), "response_model": call.answer}
+    return {**declared(call, name, basic=basic), "response_model": call.answer}
+
+
+def takes_basic(route: Any) -> bool:
+    """Whether a route has declared that an app password will do."""
+    return bool((getattr(route, "openapi_extra", None) or {}).get(_BASIC))
 
 
 def install(app: FastAPI) -> None:
@@ -78,7 +89,8 @@ def _finish_operation(operation: dict[str, Any]) -> None:
     answers.pop("422", None)
     answers["default"] = _problem("An error")
     if operation["x-permission"] != PUBLIC:
-        operation["security"] = [{name: []} for name in _LOGINS]
+        basic = operation[_BASIC]
+        operation["security"] = [{name: []} for name in _LOGINS if basic or name != "basic"]
         answers["401"] = _problem("Nobody knows who is asking")
         answers["403"] = _problem("Who is asking may not do this")
 

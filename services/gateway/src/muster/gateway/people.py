@@ -1,4 +1,4 @@
-"""Who is asking: a session cookie or a bearer token becomes a ticket, and asks with it.
+"""Who is asking: a session cookie, a bearer token or an app password becomes a ticket.
 
 The authority exchanges the secret for a short-lived signed ticket. The ticket is kept here, by
 the secret's hash, for 30 s at most: that is how long a session that was ended elsewhere may
@@ -6,6 +6,7 @@ still read.
 """
 
 import asyncio
+import base64
 import hashlib
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from muster.contracts.base import Answer, Ask, Call
 from muster.contracts.errors import Superseded, Unauthenticated
 from muster.contracts.people import RightsChanged
 from muster.gateway.cookies import Cookies
+from muster.gateway.limiter import Limiter
 from muster.gateway.origins import origin_of
 from muster.kit import policy
 from muster.kit.bus import Bus
@@ -32,6 +34,24 @@ KEPT: Final = 30.0
 
 _MOST: Final = 10_000
 _BEARER: Final = "bearer "
+_BASIC: Final = "basic "
+_LONGEST: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What came with a request to prove who asks."""
+
+    secret: str = ""
+    name: str = ""
+    """Who they say they are; with an app password only."""
+    cookie: bool = False
+    """A browser sends it by itself."""
+
+    @property
+    def key(self) -> bytes:
+        """What it is remembered by."""
+        return key_of(f"{self.name}:{self.secret}" if self.name else self.secret)
 
 
 @dataclass(slots=True)
@@ -41,15 +61,23 @@ class Visitor:
     bus: Bus
     people: "People"
     granted: Granted
-    secret: str
+    shown: Shown
     origin: Origin
-    cookie: bool
-    """Came with a cookie, not with a bearer token."""
 
     @property
     def person(self) -> Person:
         """Who it is."""
         return self.granted.person
+
+    @property
+    def secret(self) -> str:
+        """What proves it."""
+        return self.shown.secret
+
+    @property
+    def cookie(self) -> bool:
+        """Whether it came with a cookie, which browsers send by themselves."""
+        return self.shown.cookie
 
     @property
     def expired(self) -> bool:
@@ -103,38 +131,52 @@ class People:
     """Exchanges secrets for tickets, and keeps those for a moment."""
 
     def __init__(
-        self, bus: Bus, cookies: Cookies, clock: Callable[[], float] = time.monotonic
+        self,
+        bus: Bus,
+        cookies: Cookies,
+        tries: Limiter,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Exchange over *bus*."""
+        """Exchange over *bus*; *tries* limits who comes with names and passwords."""
         self._bus = bus
+        self._tries = tries
         self._cookies = cookies
         self._clock = clock
         self._kept: dict[bytes, dict[Origin, tuple[float, Visitor]]] = {}
         self._doors: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         bus.rights.watch(self._changed)
 
-    def presented(self, conn: HTTPConnection) -> tuple[str, bool]:
-        """Return the secret that came with a request, and whether it was a cookie."""
+    def presented(self, conn: HTTPConnection, *, basic: bool = False) -> Shown:
+        """Return what came with a request: a token, a cookie, or an app password if *basic*.
+
+        A cookie goes first: a proxy before us may have its own use for the header.
+        """
         header = conn.headers.get("authorization", "")
         if header[: len(_BEARER)].lower() == _BEARER:
-            return header[len(_BEARER) :].strip()[:200], False
-        return self._cookies.secret(conn), True
+            return Shown(header[len(_BEARER) :].strip()[:_LONGEST])
+        if secret := self._cookies.secret(conn):
+            return Shown(secret, cookie=True)
+        if basic and header[: len(_BASIC)].lower() == _BASIC:
+            return _name_and_password(header[len(_BASIC) :].strip())
+        return Shown()
 
-    async def visitor(self, conn: HTTPConnection) -> Visitor:
-        """Return who asks, or raise `Unauthenticated`."""
-        secret, cookie = self.presented(conn)
-        if not secret:
+    async def visitor(self, conn: HTTPConnection, *, basic: bool = False) -> Visitor:
+        """Return who asks, or raise `Unauthenticated`; *basic*: an app password will do."""
+        shown = self.presented(conn, basic=basic)
+        if not shown.secret:
             raise Unauthenticated("log in first")
         origin = origin_of(conn)
-        key = key_of(secret)
-        if (known := self._known(key, origin)) is not None:
+        if (known := self._known(shown.key, origin)) is not None:
             return known
-        async with self._doors.setdefault(key, asyncio.Lock()):
-            return self._known(key, origin) or await self._exchange(secret, origin, cookie=cookie)
+        async with self._doors.setdefault(shown.key, asyncio.Lock()):
+            known = self._known(shown.key, origin)
+            if known is None and shown.name:
+                self._tries.admit(origin.address)
+            return known or await self._exchange(shown, origin)
 
     async def again(self, visitor: Visitor) -> Visitor:
         """Return *visitor* with a fresh ticket, or raise `Unauthenticated` if the session ended."""
-        return await self._exchange(visitor.secret, visitor.origin, cookie=visitor.cookie)
+        return await self._exchange(visitor.shown, visitor.origin)
 
     def forget(self, secret: str) -> None:
         """Forget the tickets of one session."""
@@ -160,17 +202,28 @@ class People:
             return None
         return visitor
 
-    async def _exchange(self, secret: str, origin: Origin, *, cookie: bool) -> Visitor:
+    async def _exchange(self, shown: Shown, origin: Origin) -> Visitor:
+        ask = Exchange(secret=shown.secret, name=shown.name, origin=origin)
         try:
-            granted = await self._bus.ask(EXCHANGE, Exchange(secret=secret, origin=origin))
+            granted = await self._bus.ask(EXCHANGE, ask)
         except Unauthenticated:
-            self.forget(secret)
+            self._kept.pop(shown.key, None)
             raise
-        visitor = Visitor(self._bus, self, granted, secret, origin, cookie)
+        visitor = Visitor(self._bus, self, granted, shown, origin)
         if len(self._kept) >= _MOST:
             self._kept.clear()
-        mine = self._kept.setdefault(key_of(secret), {})
+        mine = self._kept.setdefault(shown.key, {})
         if len(mine) > 16:  # noqa: PLR2004
             mine.clear()
         mine[origin] = (self._clock() + KEPT, visitor)
         return visitor
+
+
+def _name_and_password(given: str) -> Shown:
+    """Return what HTTP Basic holds (RFC 7617); nothing, if it cannot be read."""
+    try:
+        name, colon, secret = base64.b64decode(given, validate=True).decode().partition(":")
+    except ValueError:
+        return Shown()
+    fits = colon and name and len(name) <= _LONGEST and len(secret) <= _LONGEST
+    return Shown(secret, name) if fits else Shown()

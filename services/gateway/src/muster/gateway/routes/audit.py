@@ -12,13 +12,15 @@ from muster.gateway.openapi import relayed
 router = APIRouter(tags=["audit"])
 
 
-@router.get("/audit", summary="List the audit", **relayed(LIST_AUDIT, "listAudit"))
+@router.get("/audit", summary="List the audit", **relayed(LIST_AUDIT, "listAudit", basic=True))
 async def list_audit(ask: Annotated[ListAudit, Query()], me: Me) -> Response:
     """Answer a page of the audit, newest first."""
     return await me.relay(LIST_AUDIT, ask)
 
 
-@router.get("/audit/verify", summary="Verify the audit", **relayed(VERIFY_AUDIT, "verifyAudit"))
+@router.get(
+    "/audit/verify", summary="Verify the audit", **relayed(VERIFY_AUDIT, "verifyAudit", basic=True)
+)
 async def verify_audit(me: Me) -> Response:
     """Answer whether the chain of records is whole."""
     return await me.relay(VERIFY_AUDIT, NOTHING, timeout=60)

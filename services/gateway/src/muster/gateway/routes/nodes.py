@@ -64,7 +64,7 @@ class Revocation(Message):
     reason: LongText = ""
 
 
-@router.get("/nodes", summary="List nodes", **relayed(LIST_NODES, "listNodes"))
+@router.get("/nodes", summary="List nodes", **relayed(LIST_NODES, "listNodes", basic=True))
 async def list_nodes(ask: Annotated[ListNodes, Query()], me: Me) -> Response:
     """Answer a page of nodes, ordered by name."""
     return await me.relay(LIST_NODES, ask)
@@ -79,13 +79,15 @@ async def resolve(body: Annotated[Targets, Body(openapi_examples=_CHOICE)], me: 
     return await me.relay(RESOLVE, body)
 
 
-@router.get("/fleet/stats", summary="Count nodes", **relayed(FLEET_STATS, "getFleetStats"))
+@router.get(
+    "/fleet/stats", summary="Count nodes", **relayed(FLEET_STATS, "getFleetStats", basic=True)
+)
 async def fleet_stats(me: Me) -> Response:
     """Answer the fleet in numbers."""
     return await me.relay(FLEET_STATS, NOTHING)
 
 
-@router.get("/nodes/{node}", summary="Find a node", **relayed(FIND_NODE, "getNode"))
+@router.get("/nodes/{node}", summary="Find a node", **relayed(FIND_NODE, "getNode", basic=True))
 async def get_node(node: NodeRef, me: Me) -> Response:
     """Answer everything that is known of a node."""
     return await me.relay(FIND_NODE, FindNode(node=node))
@@ -138,7 +140,11 @@ async def revoke_node(node: NodeRef, body: Revocation, me: Me) -> None:
     await me.ask(REVOKE_NODE, RevokeNode(node=await _id_of(node, me), reason=body.reason))
 
 
-@router.get("/nodes/{node}/metrics", summary="Read metrics", **relayed(READ_METRICS, "getMetrics"))
+@router.get(
+    "/nodes/{node}/metrics",
+    summary="Read metrics",
+    **relayed(READ_METRICS, "getMetrics", basic=True),
+)
 async def get_metrics(
     node: NodeRef,
     me: Me,
@@ -156,7 +162,7 @@ async def get_metrics(
 @router.get(
     "/nodes/{node}/metrics/latest",
     summary="Read the latest metrics",
-    **declared(FIND_NODE, "getLatestMetrics"),
+    **declared(FIND_NODE, "getLatestMetrics", basic=True),
 )
 async def get_latest(node: NodeRef, me: Me) -> Sample:
     """Answer how a node was at its last heartbeat."""

@@ -86,13 +86,13 @@ async def create_run(
     return response
 
 
-@router.get("/runs", summary="List runs", **relayed(LIST_RUNS, "listRuns"))
+@router.get("/runs", summary="List runs", **relayed(LIST_RUNS, "listRuns", basic=True))
 async def list_runs(ask: Annotated[ListRuns, Query()], me: Me) -> Response:
     """Answer a page of runs, newest first, without targets."""
     return await me.relay(LIST_RUNS, ask)
 
 
-@router.get("/runs/{run}", summary="Get a run", **relayed(GET_RUN, "getRun"))
+@router.get("/runs/{run}", summary="Get a run", **relayed(GET_RUN, "getRun", basic=True))
 async def get_run(
     run: RunStart,
     me: Me,
@@ -110,7 +110,9 @@ async def cancel_run(run: RunId, me: Me, body: Cancellation | None = None) -> Re
     )
 
 
-@router.get("/runs/{run}/events", summary="Read events", **relayed(RUN_EVENTS, "listRunEvents"))
+@router.get(
+    "/runs/{run}/events", summary="Read events", **relayed(RUN_EVENTS, "listRunEvents", basic=True)
+)
 async def list_events(
     run: RunId,
     me: Me,
@@ -128,7 +130,7 @@ async def list_events(
     summary="Read output",
     response_class=StreamingResponse,
     responses=downloads.BYTES,
-    **declared(READ_OUTPUT, "getOutput"),
+    **declared(READ_OUTPUT, "getOutput", basic=True),
 )
 async def get_output(
     run: RunId,
@@ -152,7 +154,9 @@ async def get_output(
     return downloads.output(me, ask, first)
 
 
-@router.get("/runs/{run}/files/{node}", summary="List files", **relayed(LIST_FILES, "listFiles"))
+@router.get(
+    "/runs/{run}/files/{node}", summary="List files", **relayed(LIST_FILES, "listFiles", basic=True)
+)
 async def list_files(run: RunId, node: Node, me: Me) -> Response:
     """Answer the result files of one target, as they are on the node."""
     return await me.relay(LIST_FILES, ListFiles(run=run, node=node), timeout=20)
@@ -163,7 +167,7 @@ async def list_files(run: RunId, node: Node, me: Me) -> Response:
     summary="Fetch a file",
     response_class=StreamingResponse,
     responses=downloads.BYTES,
-    **declared(READ_FILE, "getFile"),
+    **declared(READ_FILE, "getFile", basic=True),
 )
 async def get_file(
     run: RunId,

@@ -53,7 +53,7 @@ async def logout(request: Request, response: Response, me: Me) -> None:
     gate.cookies.take(response)
 
 
-@router.get("/me", summary="Who I am", **declared(SELF, "getMe"))
+@router.get("/me", summary="Who I am", **declared(SELF, "getMe", basic=True))
 async def get_me(me: Me) -> Person:
     """Answer who is asking, and what they may do."""
     return me.person
