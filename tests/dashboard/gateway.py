@@ -53,6 +53,7 @@ from muster.contracts.runs import (
     TargetView,
 )
 from muster.kit.testing import free_port
+from tests.dashboard.directory import Directory
 
 NASTY = "[x](javascript:alert(1)) <img src=x onerror=alert(1)> :red[y] \x1b[31m \u202eevil"
 """What a hostile node says of itself."""
@@ -87,6 +88,8 @@ class FakeGateway:
     """Standard output by node."""
     decided: list[tuple[str, str]] = field(default_factory=list)
     sessions: set[str] = field(default_factory=lambda: {"x"})
+    permissions: list[str] = field(default_factory=lambda: ["*"])
+    team: Directory = field(default_factory=Directory)
     away: bool = False
 
     def __post_init__(self) -> None:
@@ -228,7 +231,8 @@ class Rest:
 
     async def me(self, _request: Request) -> Response:
         """Say who asks."""
-        return JSONResponse({"name": "admin", "roles": ["admin"], "permissions": ["*"]})
+        who = {"name": "admin", "roles": ["admin"], "permissions": self.fake.permissions}
+        return JSONResponse(who)
 
     async def stats(self, _request: Request) -> Response:
         """Count."""
@@ -392,6 +396,7 @@ def app(fake: FakeGateway) -> Any:
             Route(f"{api}/join-tokens", rest.tokens, methods=["GET", "POST"]),
             Route(f"{api}/approvals", rest.approvals),
             Route(f"{api}/approvals/{{run}}/{{verb}}", rest.decide, methods=["POST"]),
+            *fake.team.routes(api),
             Route(f"{api}/audit", rest.audit),
             Route(f"{api}/audit/verify", rest.verify),
         ]

@@ -12,7 +12,9 @@ from muster.dashboard import session
 from muster.dashboard.views import dialogs
 from tests.dashboard.gateway import NASTY, FakeGateway, node_id
 
-PAGES = ("fleet", "node", "run", "history", "approvals", "join", "audit")
+PAGES = (
+    "fleet", "node", "run", "history", "approvals", "join", "users", "roles", "accounts", "audit",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -29,14 +31,14 @@ def _staged(pool: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def opened(page: str, language: str = "en", **query: str) -> AppTest:
     """Open a page."""
-    test = AppTest.from_function(_script, kwargs={"page": page}, default_timeout=30)
+    test = AppTest.from_function(_script, kwargs={"page": page, "names": PAGES}, default_timeout=30)
     test.session_state["language"] = language
     for key, value in query.items():
         test.query_params[key] = value
     return test.run()
 
 
-def _script(page: str) -> None:
+def _script(page: str, names: tuple[str, ...]) -> None:
     """Draw one page as the script does, without the navigation that needs a browser."""
     import importlib  # noqa: PLC0415  # this function runs as a script of its own
 
@@ -44,7 +46,6 @@ def _script(page: str) -> None:
 
     from muster.dashboard.views import dialogs, heading  # noqa: PLC0415
 
-    names = ("fleet", "node", "run", "history", "approvals", "join", "audit")
     modules = {name: importlib.import_module(f"muster.dashboard.views.{name}") for name in names}
     st.session_state.pages = {
         name: st.Page(module.page, title=name, url_path=name) for name, module in modules.items()

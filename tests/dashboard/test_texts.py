@@ -17,7 +17,10 @@ from muster.dashboard import app, shapes
 
 ROOM = Path(app.__file__).parent
 SOURCES = {path: path.read_text() for path in ROOM.rglob("*.py")}
-UNTRANSLATED = {"muster node token", "sudo muster agent install --users root", "stderr", "Muster"}
+UNTRANSLATED = {
+    "muster node token", "muster account new NAME --role ROLE",
+    "sudo muster agent install --users root", "stderr", "Muster",
+}  # fmt: skip
 """What people type, and names."""
 
 

@@ -91,7 +91,7 @@ def test_on_a_phone_in_chinese_in_the_dark(browser: Browser, site: Server) -> No
     page = context.new_page()
     _first_login(page, site)
     expect(page.get_by_text("在线").first).to_be_visible(timeout=SLOW)
-    for place in ("fleet", "run", "history", "join", "audit"):
+    for place in ("fleet", "run", "history", "join", "users", "roles", "accounts", "audit"):
         page.goto(f"{site.url}/dashboard/{place}")
         expect(page.locator("h1, h2, h3").first).to_be_visible(timeout=SLOW)
         wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")

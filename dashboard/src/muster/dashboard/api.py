@@ -87,6 +87,10 @@ class Api:
         """Change a part of something."""
         return _as(kind, self._ask("PATCH", path, json=body))
 
+    def put(self, kind: type[M], *path: str, body: Any) -> M:
+        """Make something what it should be."""
+        return _as(kind, self._ask("PUT", path, json=body))
+
     def delete(self, *path: str) -> Nothing:
         """Take something away."""
         return _as(Nothing, self._ask("DELETE", path))

@@ -9,6 +9,7 @@ from streamlit.navigation.page import StreamlitPage
 
 from muster.dashboard.i18n import t
 from muster.dashboard.views import (
+    accounts,
     approvals,
     audit,
     dialogs,
@@ -17,9 +18,10 @@ from muster.dashboard.views import (
     history,
     join,
     node,
+    roles,
     run,
+    users,
 )
-from muster.kit import policy
 
 
 def main() -> None:
@@ -32,7 +34,7 @@ def main() -> None:
         menu_items={"About": t("about")},  # a menu at all: there the theme is chosen
     )
     heading.ask()
-    pages = [_page(*one) for one in _PAGES if _may(one[3])]
+    pages = [_page(*one) for one in _PAGES if heading.may(*one[3].split())]
     chosen = st.navigation(pages, position="top")
     st.session_state.pages = {page.url_path or "fleet": page for page in pages}
     if heading.show(chosen.title):
@@ -47,6 +49,9 @@ _PAGES: Final[tuple[tuple[str, Callable[[], None], str, str], ...]] = (
     ("history", history.page, "history", "run.read"),
     ("approvals", approvals.page, "approval", "run.create run.approve"),
     ("join", join.page, "add_link", "node.join"),
+    ("users", users.page, "group", "user.read"),
+    ("roles", roles.page, "rule", "user.read role.write"),
+    ("accounts", accounts.page, "smart_toy", "user.read"),
     ("audit", audit.page, "verified_user", "audit.read"),
 )
 """Name, content, icon, and actions of which one has to be allowed for the page to be there."""
@@ -54,13 +59,6 @@ _PAGES: Final[tuple[tuple[str, Callable[[], None], str, str], ...]] = (
 
 def _page(name: str, content: Callable[[], None], icon: str, _needs: str) -> StreamlitPage:
     return st.Page(content, title=t(f"nav.{name}"), icon=f":material/{icon}:", url_path=name)
-
-
-def _may(needed: str) -> bool:
-    """Whether a page is for the person who looks; the gateway decides about what is on it."""
-    who = heading.person()
-    held = who.permissions if who else []
-    return any(policy.allows(held, action) for action in needed.split())
 
 
 main()

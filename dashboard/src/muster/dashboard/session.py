@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
 import streamlit as st
 
@@ -23,6 +24,12 @@ def cookies() -> Mapping[str, str]:
 def api() -> Api:
     """Return the API as the person of this browser."""
     return Api(cookies())
+
+
+def site() -> str:
+    """Return the address of the gateway, as this browser knows it."""
+    parts = urlsplit(st.context.url or "")
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
 def person_key() -> str:

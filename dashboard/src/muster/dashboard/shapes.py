@@ -14,6 +14,7 @@ _MARKS: Final[Mapping[str, str]] = {
     NodeState.PENDING: "◍", NodeState.REVOKED: "■",
     State.WAITING: "◷", State.ACCEPTED: "·", State.QUEUED: "◷", State.DONE: "✓",
     State.CANCELLED: "■", State.LOST: "?",
+    "active": "●", "invited": "◌", "disabled": "■", "ended": "○",
 }  # fmt: skip
 """One sign for each state that every font has; running ones have ▸, bad ends ✗."""
 
@@ -24,6 +25,7 @@ _COLOURS: Final[Mapping[str, Colour]] = {
     State.WAITING: "orange", State.ACCEPTED: "gray", State.QUEUED: "orange",
     State.SENT: "blue", State.RECEIVED: "blue", State.STARTED: "blue", State.DONE: "green",
     State.CANCELLED: "gray", State.LOST: "orange",
+    "active": "green", "invited": "blue", "disabled": "gray", "ended": "orange",
 }  # fmt: skip
 
 

@@ -190,7 +190,7 @@ def _tell(told: Row, file: Path, form: str) -> None:
     facts(
         [
             ("creds", file),
-            ("ca", _ca(file) if told["ca"] else ""),
+            ("ca_file", _ca(file) if told["ca"] else ""),
             ("urls", " ".join(told["urls"])),
             ("inbox", told["inbox"]),
             ("publish", f"{told['publish']}.>"),

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import click
 
-from muster.cli import human, windows
+from muster.cli import human
 from muster.cli.asking import confirm
 from muster.cli.client import path
 from muster.cli.failures import Exit, Failure
@@ -13,6 +13,7 @@ from muster.cli.i18n import t
 from muster.cli.session import Session, connected
 from muster.cli.tables import Column, Row, emit, form_option
 from muster.cli.windows import Window
+from muster.kit.windows import show as show_window
 
 ROLES: Final = (
     Column("name", lambda row: row["name"], style=lambda row: "bold"),  # noqa: ARG005
@@ -25,7 +26,7 @@ ROLES: Final = (
 
 
 def _conditions(row: Row) -> str:
-    found = [windows.show(one) for one in row["during"]]
+    found = [show_window(one) for one in row["during"]]
     if row.get("most"):
         found.append(t("grant.at_most", n=row["most"]))
     found += [t(f"grant.{name}.short") for name in ("approval", "fresh") if row.get(name)]

@@ -5,12 +5,20 @@ import streamlit as st
 from muster.contracts.authority import Person
 from muster.dashboard.i18n import LANGUAGES, language, t
 from muster.dashboard.session import api, once
+from muster.kit import policy
 
 
 def person() -> Person | None:
     """Return who looks at the page, as it was when the page began to be drawn."""
     found: Person | None = st.session_state.get("person")
     return found
+
+
+def may(*actions: str) -> bool:
+    """Whether who looks may do one of these; the gateway decides about what is done."""
+    who = person()
+    held = who.permissions if who else []
+    return any(policy.allows(held, action) for action in actions)
 
 
 def ask() -> None:
