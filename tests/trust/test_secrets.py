@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 
+from muster.kit.client import Credentials
 from tests.system.conftest import ENV, Server
 from tests.trust.conftest import PASSWORD, invited
 from tests.trust.raw import recorded
@@ -45,6 +46,25 @@ def process_list() -> str:
     )
 
 
+async def ways_in(server: Server, session: str) -> dict[str, str]:
+    """Make and use a way in of each kind; return their secrets."""
+    found = {"wrong password": "a wrong canary"}
+    async with httpx.AsyncClient(base_url=f"{server.url}/api/v1") as client:
+        headers = {"Authorization": f"Bearer {session}"}
+        for kind in ("api token", "app password"):
+            body = {"name": "c", "scopes": ["node.read"], "app": kind == "app password"}
+            made = await client.post("/me/tokens", json=body, headers=headers)
+            found[kind] = made.json()["secret"]
+        await client.post("/login", json={"name": "canary", "password": "a wrong canary"})
+        auth = ("canary", found["app password"])
+        assert (await client.get("/nodes", auth=auth)).status_code == 200
+    file = server.data_dir.parent / "canary.creds"
+    line = ("account", "new", "canary-ci", "--creds", str(file))
+    assert (await asyncio.to_thread(server.muster, *line)).returncode == 0
+    found["seed of a service account"] = Credentials.from_file(file).key.seed
+    return found
+
+
 async def used(server: Server) -> tuple[dict[str, str], list[tuple[str, bytes]], str]:
     """Use everything that takes or gives a secret; return them, the bus, the process lists."""
     found = secrets_of(server)
@@ -52,12 +72,7 @@ async def used(server: Server) -> tuple[dict[str, str], list[tuple[str, bytes]],
     async with recorded(server) as tape:
         found["session"] = await asyncio.to_thread(invited, server, "canary", "operator")
         found["password"] = PASSWORD
-        headers = {"Authorization": f"Bearer {found['session']}"}
-        async with httpx.AsyncClient(base_url=f"{server.url}/api/v1", headers=headers) as client:
-            made = await client.post("/me/tokens", json={"name": "c", "scopes": ["node.read"]})
-            found["api token"] = made.json()["secret"]
-            await client.post("/login", json={"name": "canary", "password": "a wrong canary"})
-        found["wrong password"] = "a wrong canary"
+        found |= await ways_in(server, found["session"])
         token = await asyncio.to_thread(server.api, "POST", "/join-tokens", {})
         body = token["line"].removeprefix("muster1.")
         found["join token"] = json.loads(base64.urlsafe_b64decode(body + "=="))["s"]

@@ -44,7 +44,8 @@ def declared(call: Call[Any, Any] | str, name: str, *, basic: bool = False) -> d
     With *basic* it takes app passwords too.
     """
     needs = call if isinstance(call, str) else call.needs
-    return {"operation_id": name, "openapi_extra": {"x-permission": needs, _BASIC: basic}}
+    extra = {"x-permission": needs} | ({_BASIC: True} if basic else {})
+    return {"operation_id": name, "openapi_extra": extra}
 
 
 def relayed(call: Call[Any, Any], name: str, *, basic: bool = False) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def _finish_operation(operation: dict[str, Any]) -> None:
     answers.pop("422", None)
     answers["default"] = _problem("An error")
     if operation["x-permission"] != PUBLIC:
-        basic = operation[_BASIC]
+        basic = _BASIC in operation
         operation["security"] = [{name: []} for name in _LOGINS if basic or name != "basic"]
         answers["401"] = _problem("Nobody knows who is asking")
         answers["403"] = _problem("Who is asking may not do this")
