@@ -23,7 +23,8 @@ PUBLIC = {f"/api/v1/{path}" for path in OPEN} | {
     "/readyz",
 }
 VALUES = {"node": NODE, "run": RUN, "stream": "stdout", "token": RUN, "name": "dba"} | {
-    "credential": RUN
+    "credential": RUN,
+    "passkey": RUN,
 }
 
 

@@ -79,6 +79,9 @@ def test_every_text_is_used_and_every_used_text_is_there() -> None:
         "factor.html",
         "device.html",
         "identity.html",
+        "passkey.html",
+        "passkey.js",
+        "passkeys.html",
         "waiting.html",
         "api.html",
     }
@@ -313,7 +316,8 @@ async def test_a_person_sees_a_page_for_an_error(here: World) -> None:
 async def test_pages_bring_nothing_from_elsewhere(here: World) -> None:
     """No script at all, no inline style, no address of another host."""
     async with here.browser() as client:
-        for path in ("/", "/login", "/password", "/logout", "/api/v1/docs", "/nothing"):
+        own = ("/factor", "/identity", "/passkeys", "/device")
+        for path in ("/", "/login", "/password", "/logout", "/api/v1/docs", "/nothing", *own):
             page = await client.get(path, headers={"Accept": "text/html"})
             if page.status_code == 303:
                 continue

@@ -13,6 +13,7 @@ from muster.contracts import accounts as e
 from muster.contracts import authority as a
 from muster.contracts import factors as f
 from muster.contracts import nodes as n
+from muster.contracts import passkeys as k
 from muster.contracts import people as p
 from muster.contracts import runs as r
 from muster.contracts.approvals import Approve, ListApprovals, Refuse
@@ -85,6 +86,9 @@ OWN: list[tuple[str, str, Any, int, type, dict[str, Any]]] = [
     ("POST", "/me/factor/show", {"code": "1"}, 204, f.ShowFactor, {"code": "1"}),
     ("POST", "/me/factor/recovery", {"code": "1"}, 200, f.ShowFactor, {"code": "1"}),
     ("POST", "/me/factor/drop", {"password": "x", "code": "1"}, 204, f.DropFactor, {"code": "1"}),
+    ("GET", "/me/passkeys", None, 200, Nothing, {}),
+    ("PATCH", f"/me/passkeys/{RUN}", {"name": "x"}, 204, k.RenamePasskey, {"id": RUN, "name": "x"}),
+    ("POST", f"/me/passkeys/{RUN}/drop", {"password": "x"}, 204, k.DropPasskey, {"id": RUN}),
     ("GET", "/roles", None, 200, Nothing, {}),
     ("GET", "/me/credentials", None, 200, p.ListCredentials, {"person": None}),
     ("DELETE", f"/credentials/{RUN}", None, 204, p.RevokeCredential, {"id": RUN}),

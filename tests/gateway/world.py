@@ -17,6 +17,7 @@ from muster.contracts import devices as d
 from muster.contracts import factors as f
 from muster.contracts import nodes as n
 from muster.contracts import oidc as o
+from muster.contracts import passkeys as k
 from muster.contracts import people as p
 from muster.contracts import runs as r
 from muster.contracts.base import NOTHING, Call, Nothing
@@ -100,6 +101,7 @@ ACCOUNT = e.Account(name="ci", created=NOW, expires=NOW)
 CREDENTIALS = e.AccountCredentials(
     name="ci", jwt="j", expires=NOW, urls=["nats://h:1"], inbox="i", publish="p", ticket="t"
 )
+PASSKEY = k.Passkey(id=RUN, name="<phone>", created=NOW)
 INVITATION = p.Invitation(name="li", secret="s3cret", expires=NOW)  # noqa: S106
 
 
@@ -124,7 +126,8 @@ class Authority(Peer):
             raise Unauthenticated("the name or the password is wrong")
         if ask.name in self.two_steps and not ask.code:
             who = a.Person(name=ask.name)
-            return a.Session(secret="half-a-secret", person=who, expires=NOW, needs_code=True)  # noqa: S106
+            half = {"secret": "half-a-secret", "person": who, "expires": NOW, "needs_code": True}
+            return a.Session(**half, passkey=True)
         secret = f"secret-{len(self.sessions)}-of-{ask.name}"
         self.sessions[secret] = ask.name
         later = datetime.now(UTC) + timedelta(hours=1)
@@ -224,7 +227,7 @@ class Authority(Peer):
     show_factor = canned(f.SHOW_FACTOR, NOTHING)
     renew_recovery = canned(f.RENEW_RECOVERY, f.RecoveryCodes(codes=["ab-cd"]))
     drop_factor = canned(f.DROP_FACTOR, NOTHING)
-    ways = canned(o.WAYS, o.Ways(provider="<Acme>"))
+    ways = canned(o.WAYS, o.Ways(provider="<Acme>", passkeys=True))
     my_identity = canned(o.MY_IDENTITY, o.Identity(provider="<Acme>"))
     link_user = canned(o.LINK_USER, NOTHING)
     start_oidc = canned(
@@ -233,6 +236,14 @@ class Authority(Peer):
     link_oidc = canned(
         o.LINK_OIDC, o.OidcStarted(url="https://acme.example/?x=1&y", browser="b5", expires=LATER)
     )
+    start_passkey = canned(k.START_PASSKEY, k.PasskeyAsked(options='{"user":"<>"}'))
+    add_passkey = canned(k.ADD_PASSKEY, k.PasskeyAdded(passkey=PASSKEY, codes=["ab-cd"]))
+    list_passkeys = canned(k.LIST_PASSKEYS, k.Passkeys(items=[PASSKEY]))
+    rename_passkey = canned(k.RENAME_PASSKEY, NOTHING)
+    drop_passkey = canned(k.DROP_PASSKEY, NOTHING)
+    ask_for_passkey = canned(k.ASK_FOR_PASSKEY, k.PasskeyAsked(options='{"challenge":"<>"}'))
+    ask_for_my_passkey = canned(k.ASK_FOR_MY_PASSKEY, k.PasskeyAsked(options="{}"))
+    show_passkey = canned(k.SHOW_PASSKEY, NOTHING)
     list_roles = canned(p.LIST_ROLES, p.Roles(items=[]))
     put_role = canned(p.PUT_ROLE, Role(name="dba"))
     delete_role = canned(p.DELETE_ROLE, NOTHING)
@@ -267,6 +278,16 @@ class Authority(Peer):
         self.people["two"] = person("two", ["*"])
         later = datetime.now(UTC) + timedelta(hours=1)
         return a.Session(secret="secret-of-two", person=self.people["two"], expires=later)  # noqa: S106
+
+    @answers(k.LOGIN_BY_PASSKEY)
+    async def login_by_passkey(self, ask: k.LoginByPasskey, caller: Caller) -> a.Session:
+        """Let in whose browser says yes, as ada."""
+        self.note(ask, caller)
+        if ask.response != '"yes"':
+            raise Unauthenticated("this passkey is not known here")
+        self.sessions["secret-by-passkey"] = "ada"
+        later = datetime.now(UTC) + timedelta(hours=1)
+        return a.Session(secret="secret-by-passkey", person=self.people["ada"], expires=later)  # noqa: S106
 
     @answers(o.FINISH_OIDC)
     async def finish_oidc(self, ask: o.FinishOidc, caller: Caller) -> o.OidcFinished:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -15,6 +16,7 @@ from muster.kit.files import write_private
 from muster.kit.testing import free_port
 from tests.dashboard.conftest import CHROMIUM, FLAGS
 from tests.system.conftest import ENV, Server, until
+from tests.system.test_people import PASSWORD, accept
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -171,3 +173,134 @@ def test_a_login_of_somebody_else_is_not_taken(site: Server, provider: str) -> N
         assert attacker.get(wrong).status_code == 410
         assert attacker.get(good).status_code == 303
         assert attacker.get(good).status_code == 410
+
+
+class Keys:
+    """Passkeys in the browser, as a phone or a stick would keep them (CDP, WebAuthn)."""
+
+    def __init__(self, page: Page) -> None:
+        """Plug an authenticator in that asks for a finger, and gets it."""
+        self._cdp = page.context.new_cdp_session(page)
+        self._cdp.send("WebAuthn.enable", {"enableUI": False})
+        options = {
+            "protocol": "ctap2",
+            "transport": "internal",
+            "hasResidentKey": True,
+            "hasUserVerification": True,
+            "isUserVerified": True,
+            "automaticPresenceSimulation": True,
+        }
+        made = self._cdp.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+        self._id = {"authenticatorId": made["authenticatorId"]}
+
+    def all(self) -> list[dict[str, Any]]:
+        """Return what it keeps."""
+        found: list[dict[str, Any]] = self._cdp.send("WebAuthn.getCredentials", self._id)[
+            "credentials"
+        ]
+        return found
+
+    def finger(self, *, right: bool) -> None:
+        """Let the next finger be the right one, or not."""
+        self._cdp.send("WebAuthn.setUserVerified", {**self._id, "isUserVerified": right})
+
+
+@pytest.fixture
+def named(make_server: Callable[..., Server]) -> Server:
+    """Run a server that people reach by a name."""
+    made = make_server("--no-agent", "--no-dashboard", "--address", "localhost")
+    made.start()
+    link = made.muster("user", "invite", "li", "--role", "operator").stdout.strip()
+    accept(made, link, PASSWORD)
+    return made
+
+
+def by_password(page: Page, url: str) -> None:
+    """Type name and password."""
+    page.goto(url)
+    page.locator("input[name=name]").fill("li")
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+
+
+def add_passkey(page: Page, name: str) -> None:
+    """Add one on the page."""
+    page.locator("#name").fill(name)
+    page.locator("#password").fill(PASSWORD)
+    page.get_by_role("button", name="Add").click()
+
+
+@pytest.fixture
+def keys(named: Server, page: Page) -> Keys:
+    """A browser in which li has logged in and added a passkey, and looks at it."""
+    made = Keys(page)
+    by_password(page, f"{named.state()['url']}/passkeys")
+    add_passkey(page, "My phone")
+    expect(page.locator(".codes li")).to_have_count(10)
+    page.get_by_role("link", name="Done").click()
+    expect(page.locator("summary")).to_contain_text("My phone")
+    return made
+
+
+def test_a_passkey_opens_alone_and_after_a_password(named: Server, page: Page, keys: Keys) -> None:
+    """Without a name; and instead of a code, where the password alone opens nothing any more."""
+    url = named.state()["url"]
+    assert url.startswith("http://localhost:")
+    assert len(keys.all()) == 1
+    add_passkey(page, "Again")
+    expect(page.locator(".fault:visible")).to_contain_text("already")
+    page.context.clear_cookies()
+    page.goto(f"{url}/login?next=/passkeys")
+    page.get_by_role("button", name="Use a passkey").click()
+    expect(page.locator("summary")).to_contain_text("last used on")
+    page.context.clear_cookies()
+    by_password(page, f"{url}/login?next=/passkeys")
+    expect(page.locator("input[name=code]")).to_be_visible()
+    page.get_by_role("button", name="Use a passkey").click()
+    expect(page.locator("summary")).to_contain_text("My phone")
+
+
+def test_a_passkey_is_shown_anew(named: Server, page: Page, keys: Keys) -> None:
+    """With the right finger; the wrong one is told, and may try again."""
+    page.get_by_role("button", name="Show a passkey now").click()
+    expect(page.get_by_role("status")).to_contain_text("fresh second factor")
+    keys.finger(right=False)
+    page.get_by_role("button", name="Show a passkey now").click()
+    expect(page.locator(".fault:visible")).to_contain_text("did not work", timeout=20_000)
+    keys.finger(right=True)
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("status")).to_be_visible()
+    listed = named.api("GET", "/audit?action=passkey.&limit=9")["items"]
+    assert [one["action"] for one in listed] == ["passkey.show", "passkey.show", "passkey.add"]
+
+
+def test_a_removed_passkey_opens_nothing(named: Server, page: Page, keys: Keys) -> None:
+    """Renamed, removed with the password; the device still has it, and it is refused."""
+    page.locator("summary").click()
+    page.locator("details input[name=name]").fill("Old phone")
+    page.get_by_role("button", name="Rename").click()
+    expect(page.locator("summary")).to_contain_text("Old phone")
+    page.locator("summary").click()
+    page.locator("details input[name=password]").fill(PASSWORD)
+    page.get_by_role("button", name="Remove").click()
+    expect(page.locator("summary")).to_have_count(0)
+    page.context.clear_cookies()
+    page.goto(f"{named.state()['url']}/login")
+    page.get_by_role("button", name="Use a passkey").click()
+    expect(page.locator(".fault:visible")).to_contain_text("not known here")
+    assert len(keys.all()) == 1
+    refused = named.api("GET", "/audit?action=login&limit=1")["items"][0]
+    assert (refused["who"], refused["result"]) == ("@stranger", "refused")
+
+
+def test_where_there_is_no_name_there_are_no_passkeys(
+    make_server: Callable[..., Server], page: Page
+) -> None:
+    """The login offers none, and the page for them says what to do."""
+    made = make_server()
+    made.start()
+    accept(made, made.muster("user", "invite", "li").stdout.strip(), PASSWORD)
+    page.goto(f"{made.url}/login")
+    assert page.get_by_role("button", name="Use a passkey").count() == 0
+    by_password(page, f"{made.url}/passkeys")
+    expect(page.locator("main")).to_contain_text("--address NAME")

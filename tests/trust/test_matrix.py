@@ -31,6 +31,7 @@ CLOSED = ("anonymous", "expired", "disabled")
 
 PATHS = {
     "node": GONE, "run": RUN, "name": "m-gone", "credential": RUN, "token": RUN,
+    "passkey": RUN,
     "stream": "stdout",
 }  # fmt: skip
 QUERIES = {"getVerdict": "?action=run.create", "getFile": "?path=x"}
@@ -54,6 +55,8 @@ BODIES: dict[str, Any] = {
     "showFactor": {"code": "1"},
     "renewRecovery": {"code": "1"},
     "dropFactor": {"password": "wrong", "code": "1"},
+    "renamePasskey": {"name": "x"},
+    "dropPasskey": {"password": "wrong"},
     "revokeNode": {},
     "createAccount": {"name": "admin", "key": Key.generate("U").public},
 }
@@ -66,6 +69,8 @@ OWN_REFUSALS = {
     "showFactor": "second_factor",
     "renewRecovery": "second_factor",
     "dropFactor": "the password is wrong",
+    "renamePasskey": "you have no such passkey",
+    "dropPasskey": "the password is wrong",
 }
 
 STRICTER = {"listUserCredentials": "user.read"}

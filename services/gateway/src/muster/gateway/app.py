@@ -14,6 +14,7 @@ from muster.gateway import (
     oidc_pages,
     openapi,
     pages,
+    passkey_pages,
     problems,
     proxy,
 )
@@ -89,7 +90,16 @@ def create_app(bus: Bus, settings: Settings, dashboard: Upstream | None = None) 
         events,
     ):
         app.include_router(part.router, prefix=API)
-    for part in (health, pages, login_pages, oidc_pages, factor_pages, device_pages, proxy):
+    for part in (
+        health,
+        pages,
+        login_pages,
+        oidc_pages,
+        passkey_pages,
+        factor_pages,
+        device_pages,
+        proxy,
+    ):
         app.include_router(part.router)
     problems.install(app)
     openapi.install(app)

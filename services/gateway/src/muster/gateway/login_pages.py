@@ -68,7 +68,7 @@ async def second_step(request: Request, gate: Here) -> Response:
         session = await gate.bus.ask(SECOND_STEP, ask, timeout=15)
     except SecondFactor as error:
         fault = fault_of(request, error, wrong="code.wrong")
-        return _code_form(request, gate, form, fault, error.status)
+        return code_form(request, gate, form, fault, error.status)
     except MusterError as error:
         fault = fault_of(request, error, wrong="code.late")
         return await login_form(request, gate, form, fault, error.status)
@@ -78,7 +78,8 @@ async def second_step(request: Request, gate: Here) -> Response:
 def enter(request: Request, gate: Gate, session: Session, form: Mapping[str, str]) -> Response:
     """Let somebody in who has proven who they are, or ask for the code that is still needed."""
     if session.needs_code:
-        return _code_form(request, gate, {**form, "half": session.secret})
+        passkey = "1" if session.passkey else ""
+        return code_form(request, gate, {**form, "half": session.secret, "passkey": passkey})
     target = local_path(form.get("next", "/"))
     response = RedirectResponse("/password" if session.person.must_change_password else target, 303)
     gate.cookies.give(response, session)
@@ -127,12 +128,13 @@ async def _ways(gate: Gate) -> Ways:
         return Ways()
 
 
-def _code_form(
+def code_form(
     request: Request, gate: Gate, form: Mapping[str, str], fault: str = "", status: int = 200
 ) -> Response:
-    target = local_path(form.get("next", "/"))
-    half = form.get("half", "")[:200]
-    return with_token(request, gate, "code.html", status, fault=fault, next=target, half=half)
+    """Render the page that asks for the second factor."""
+    values = {"next": local_path(form.get("next", "/")), "half": form.get("half", "")[:200]}
+    passkey = bool(form.get("passkey"))
+    return with_token(request, gate, "code.html", status, fault=fault, passkey=passkey, **values)
 
 
 def _invitation_form(

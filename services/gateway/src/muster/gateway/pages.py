@@ -41,7 +41,11 @@ CSP: Final = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-_STATIC: Final = {"muster.css": "text/css", "icon.svg": "image/svg+xml"}
+_STATIC: Final = {
+    "muster.css": "text/css",
+    "icon.svg": "image/svg+xml",
+    "passkey.js": "text/javascript",
+}
 _SHORTEST: Final = 10
 LONGEST: Final = 1000
 
@@ -63,8 +67,16 @@ class Pages:
         """Return one text."""
         return self._texts[language_of(request)][key]
 
-    def render(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
-        """Return a page."""
+    def render(
+        self,
+        request: Request,
+        template: str,
+        status: int = 200,
+        *,
+        script: bool = False,
+        **values: Any,
+    ) -> Response:
+        """Return a page; one that needs it may load our own script, and no other."""
         query = f"?{request.url.query}" if request.method == "GET" and request.url.query else ""
         html = self._jinja.get_template(template).render(
             t=partial(self.text, request),
@@ -73,7 +85,8 @@ class Pages:
             here=request.url.path + query,
             **values,
         )
-        headers = {"content-security-policy": CSP, "vary": "accept-language, cookie"}
+        policy = f"{CSP}; script-src 'self'" if script else CSP
+        headers = {"content-security-policy": policy, "vary": "accept-language, cookie"}
         return Response(html, status, headers=headers, media_type="text/html")
 
 
@@ -111,7 +124,7 @@ async def home(request: Request, gate: Here) -> Response:
 
 @router.get("/static/{name}")
 async def static(request: Request, name: str) -> Response:
-    """Return the style or the icon."""
+    """Return the style, the icon or the script."""
     if name not in _STATIC:
         raise HTTPException(404)
     headers = {"cache-control": "public, max-age=3600"}

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Body, Path, Query, Request, Response
 from pydantic import Field
 
 from muster.contracts.authority import Person
-from muster.contracts.base import Message
+from muster.contracts.base import NOTHING, Message
 from muster.contracts.errors import SecondFactor
 from muster.contracts.factors import (
     CONFIRM_FACTOR,
@@ -19,7 +19,15 @@ from muster.contracts.factors import (
     ShowFactor,
     StartFactor,
 )
-from muster.contracts.names import Id
+from muster.contracts.names import Id, Password
+from muster.contracts.passkeys import (
+    DROP_PASSKEY,
+    LIST_PASSKEYS,
+    RENAME_PASSKEY,
+    DropPasskey,
+    PasskeyName,
+    RenamePasskey,
+)
 from muster.contracts.people import (
     ACCEPT,
     CREATE_TOKEN,
@@ -40,6 +48,7 @@ from muster.gateway.origins import address_of, origin_of
 router = APIRouter(tags=["session"])
 
 CredentialId = Annotated[Id, Path(description="id of the session or the token")]
+PasskeyId = Annotated[Id, Path(description="id of the passkey")]
 
 
 class Acceptance(Message):
@@ -47,6 +56,18 @@ class Acceptance(Message):
 
     secret: Annotated[str, Field(max_length=200)]
     password: NewPassword
+
+
+class Name(Message):
+    """What a passkey is called."""
+
+    name: PasskeyName
+
+
+class Proof(Message):
+    """The password again; anything where there is none."""
+
+    password: Password
 
 
 @router.get(
@@ -152,3 +173,31 @@ async def renew_recovery(body: ShowFactor, me: Me) -> Response:
 async def drop_factor(body: DropFactor, me: Me) -> None:
     """It takes the password and a code."""
     await me.ask(DROP_FACTOR, body, timeout=15)
+
+
+@router.get("/me/passkeys", summary="List my passkeys", **relayed(LIST_PASSKEYS, "listMyPasskeys"))
+async def my_passkeys(me: Me) -> Response:
+    """Answer my passkeys, oldest first; they are added and shown on the page `/passkeys`."""
+    return await me.relay(LIST_PASSKEYS, NOTHING)
+
+
+@router.patch(
+    "/me/passkeys/{passkey}",
+    summary="Rename a passkey",
+    status_code=204,
+    **declared(RENAME_PASSKEY, "renamePasskey"),
+)
+async def rename_passkey(passkey: PasskeyId, body: Name, me: Me) -> None:
+    """Call one of mine something else."""
+    await me.ask(RENAME_PASSKEY, RenamePasskey(id=passkey, name=body.name))
+
+
+@router.post(
+    "/me/passkeys/{passkey}/drop",
+    summary="Remove a passkey",
+    status_code=204,
+    **declared(DROP_PASSKEY, "dropPasskey"),
+)
+async def drop_passkey(passkey: PasskeyId, body: Proof, me: Me) -> None:
+    """It takes the password, and a second factor that was shown just now."""
+    await me.ask(DROP_PASSKEY, DropPasskey(id=passkey, password=body.password), timeout=15)

@@ -40,7 +40,8 @@ async def login(
     ask = Login(**body.model_dump(), origin=origin_of(request))
     session = await gate.bus.ask(LOGIN, ask, timeout=15)
     if session.needs_code:
-        raise SecondFactor("a code of your second factor is needed as well")
+        browser = "; or log in from a browser with your passkey" if session.passkey else ""
+        raise SecondFactor(f"a code of your second factor is needed as well{browser}")
     gate.cookies.give(response, session)
     return session.person
 
