@@ -6,6 +6,7 @@ import pty
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,8 +77,14 @@ class Muster:
                 raise
         return Said(process.returncode, out, err)
 
-    def on_a_terminal(self, *arguments: str, answer: bytes = b"", columns: int = 100) -> Said:
-        """Run a command line on a terminal; everything that it shows is `Said.out`."""
+    def on_a_terminal(
+        self, *arguments: str, answer: bytes = b"", after: bytes = b"", columns: int = 100
+    ) -> Said:
+        """Run a command line on a terminal; everything that it shows is `Said.out`.
+
+        It is given an *answer*, if need be *after* it has shown something: what is typed before
+        somebody asks for a password is thrown away.
+        """
         ours, theirs = pty.openpty()
         self.env["COLUMNS"] = str(columns)
         self.env.setdefault("TERM", "xterm-256color")
@@ -94,6 +101,9 @@ class Muster:
         with self.start(*arguments, stdin=theirs, stdout=theirs, stderr=theirs) as process:
             os.close(theirs)
             reader.start()
+            end = time.monotonic() + 30
+            while after not in seen and time.monotonic() < end:
+                time.sleep(0.02)
             if answer:
                 os.write(ours, answer)
             code = process.wait(40)

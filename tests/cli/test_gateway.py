@@ -10,6 +10,7 @@ import pytest
 
 from muster.cli.context import Context
 from muster.contracts import runs as r
+from muster.contracts.passkeys import DropPasskey
 from muster.contracts.runs import RUN_CHANGED
 from muster.kit.bus import Caller, answers
 from muster.kit.identity.certificates import create_ca, issue_server
@@ -140,6 +141,10 @@ async def test_output_goes_all_the_way(here: World, tool: Muster) -> None:
         (["account", "set", "li", "--disable"], 0),
         (["audit", "ls"], 0),
         (["audit", "verify"], 0),
+        (["factor", "ls"], 0),
+        (["factor", "rm", "nobody"], 4),
+        (["user", "link", "li", "sub-1"], 0),
+        (["user", "unlink", "li"], 0),
     ],
     ids=str,
 )
@@ -148,6 +153,20 @@ async def test_every_command_speaks_the_api(line: list[str], code: int, tool: Mu
     said = await _said(tool, *line)
     assert said.code == code, said.told
     assert "Traceback" not in said.told
+
+
+async def test_a_passkey_is_removed_by_its_name(here: World, tool: Muster) -> None:
+    """With the password, which nobody sees; its name is text, whatever it holds."""
+    listed = await _said(tool, "factor", "ls", "-o", "name")
+    assert listed.out == b"<phone>\n"
+    for wanted in ("<phone>", RUN):
+        said = await asyncio.to_thread(
+            tool.on_a_terminal, "factor", "rm", wanted, answer=b"a password\n", after=b"assword"
+        )
+        assert said.code == 0, said.text
+        assert "<phone> is gone" in said.text
+        assert "a password" not in said.text
+        assert here.authority.last(DropPasskey) == DropPasskey(id=RUN, password="a password")  # noqa: S106
 
 
 async def test_a_file_goes_all_the_way(here: World, tool: Muster) -> None:
