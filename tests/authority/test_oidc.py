@@ -16,6 +16,7 @@ from muster.contracts.authority import LOGIN, Login, Session
 from muster.contracts.base import NOTHING
 from muster.contracts.errors import Conflict, Denied, Expired, NotFound, Unavailable
 from muster.contracts.factors import START_FACTOR, StartFactor
+from muster.contracts.names import new_id
 from muster.contracts.oidc import (
     FINISH_OIDC,
     LINK_OIDC,
@@ -58,8 +59,8 @@ def acme() -> Iterator[LyingProvider]:
 
 
 @pytest.fixture
-async def stage(backstage: Stage, acme: LyingProvider) -> AsyncIterator[Stage]:
-    """The authority, which knows that provider."""
+def knowing(backstage: Stage, acme: LyingProvider) -> Stage:
+    """Everything but the authority itself, with settings that name that provider."""
     secret = backstage.broker.data_dir / "oidc.secret"
     secret.write_text(f"{SECRET}\n")
     secret.chmod(0o600)
@@ -73,8 +74,14 @@ async def stage(backstage: Stage, acme: LyingProvider) -> AsyncIterator[Stage]:
             "oidc_roles": ROLES,
         }
     )
-    async with backstage.playing():
-        yield backstage
+    return backstage
+
+
+@pytest.fixture
+async def stage(knowing: Stage) -> AsyncIterator[Stage]:
+    """The authority, which knows that provider."""
+    async with knowing.playing():
+        yield knowing
 
 
 async def start(stage: Stage, target: str = "/device?code=x") -> OidcStarted:
@@ -231,12 +238,14 @@ async def test_who_is_disabled_stays_out(stage: Stage, acme: LyingProvider) -> N
 
 
 async def test_strangers_are_let_in_only_if_that_is_wanted(
-    backstage: Stage, stage: Stage, acme: LyingProvider
+    knowing: Stage, acme: LyingProvider
 ) -> None:
     """With `oidc_create_users = false` an administrator makes accounts and links them."""
-    object.__setattr__(stage.settings, "oidc_create_users", False)
-    with pytest.raises(Denied, match="nobody here is known to Acme as sub-1"):
-        await enter(stage, acme)
+    closed: dict[str, Any] = {"oidc_create_users": False}
+    knowing.settings = knowing.settings.model_copy(update=closed)
+    async with knowing.playing():
+        with pytest.raises(Denied, match="nobody here is known to Acme as sub-1"):
+            await enter(knowing, acme)
 
 
 async def test_the_last_administrator_is_one_of_our_own(stage: Stage, acme: LyingProvider) -> None:
@@ -451,17 +460,34 @@ async def test_the_secret_may_go_in_the_form(stage: Stage, acme: LyingProvider) 
     assert (await enter(stage, acme)).secret
 
 
-async def test_roles_of_another_provider_are_worthless(
-    backstage: Stage, stage: Stage, acme: LyingProvider
-) -> None:
-    """When the settings name no provider any more, what its groups gave is gone."""
-    session = await enter(stage, acme)
+async def with_other_settings(stage: Stage, acme: LyingProvider) -> None:
+    """Let somebody in, then start again without a provider."""
+    async with stage.playing():
+        session = await enter(stage, acme, groups=["cn=admins,dc=example"])
+        assert (await stage.exchange(session.secret)).person.roles == ["admin"]
+        await stage.ask(LINK_USER, LinkUser(name="li.wei"))
+        assert (await user(stage)).mapped_roles == []
+        await stage.ask(LINK_USER, LinkUser(name="li.wei", subject="sub-1"))
+        session = await enter(stage, acme)
     without: dict[str, Any] = {"oidc_issuer": ""}
-    backstage.settings = backstage.settings.model_copy(update=without)
-    async with backstage.playing():
+    stage.settings = stage.settings.model_copy(update=without)
+    async with stage.playing():
         seen = await user(stage)
         assert (seen.mapped_roles, seen.subject) == ([], "sub-1")
         assert (await stage.exchange(session.secret)).person.grants == []
+
+
+async def test_roles_of_another_provider_are_worthless(knowing: Stage, acme: LyingProvider) -> None:
+    """When the settings name no provider any more, what its groups gave is gone."""
+    await with_other_settings(knowing, acme)
+
+
+async def test_the_same_on_postgresql(
+    knowing: Stage, acme: LyingProvider, postgres_url: str
+) -> None:
+    """Another database answers the same."""
+    knowing.database = f"{postgres_url}&schema=t{new_id()}"
+    await with_other_settings(knowing, acme)
 
 
 async def test_without_a_provider_there_is_no_such_way(backstage: Stage) -> None:

@@ -35,6 +35,7 @@ from muster.contracts.factors import (
     SecondStep,
     ShowFactor,
 )
+from muster.contracts.names import new_id
 from muster.contracts.oidc import WAYS
 from muster.contracts.passkeys import (
     ADD_PASSKEY,
@@ -462,6 +463,19 @@ async def test_without_a_name_there_are_no_passkeys(backstage: Stage, url: str) 
         assert (await backstage.ask(LIST_PASSKEYS, NOTHING, session)).trouble
         with pytest.raises(Conflict):
             await asked(backstage)
+
+
+async def test_the_same_on_postgresql(backstage: Stage, postgres_url: str) -> None:
+    """Added, used, a recovery code, removed: another database answers the same."""
+    backstage.settings = backstage.settings.model_copy(update={"public_url": ORIGIN})
+    backstage.database = f"{postgres_url}&schema=t{new_id()}"
+    async with backstage.playing():
+        session, key, added = await with_passkey(backstage)
+        assert (await login(backstage, key)).secret
+        assert (await by_password(backstage, code=added.codes[0])).secret
+        drop = DropPasskey(id=added.passkey.id, password="the password of li")  # noqa: S106
+        await backstage.ask(DROP_PASSKEY, drop, session)
+        assert not (await by_password(backstage)).needs_code
 
 
 def test_the_origin_is_what_a_browser_says() -> None:

@@ -1,7 +1,9 @@
 """The way through an identity provider, as the browser goes it."""
 
 import httpx
+import pytest
 
+from muster.contracts.errors import Unavailable
 from muster.contracts.oidc import FinishOidc, LinkOidc, StartOidc
 from muster.kit.testing import Broker
 from tests.gateway.test_pages import field
@@ -88,6 +90,23 @@ async def test_somebody_links_themselves(here: World) -> None:
         assert 'href="https://acme.example/?x=1&amp;y"' in shown.text
         assert "muster_away=b5" in cookie(shown, "muster_away")
         assert here.authority.last(LinkOidc).password == PASSWORD
+
+
+async def test_a_provider_that_is_away_is_told(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As what it is, with another way to come in; the rest of the page works."""
+
+    def away(ask: object, caller: object) -> None:
+        raise Unavailable("Acme does not answer as it should: 10.0.0.9")
+
+    monkeypatch.setattr(here.authority, "note", away)
+    async with here.client(None) as client:
+        answer = await client.get("/login/oidc?next=/factor")
+    assert answer.status_code == 503
+    assert "That way is closed at the moment" in answer.text
+    assert "10.0.0.9" not in answer.text
+    assert 'name="password"' in answer.text
 
 
 async def test_a_flood_of_logins_is_slowed_down(one_broker: Broker) -> None:

@@ -6,6 +6,7 @@ its owner links it, or an administrator.
 """
 
 import hmac
+import logging
 import secrets
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ from muster.contracts.oidc import (
 )
 from muster.contracts.people import RightsChanged
 from muster.kit.bus import Caller, answers
+
+log = logging.getLogger(__name__)
 
 CALLBACK: Final = "/login/oidc/callback"
 _LIVES: Final = timedelta(minutes=10)

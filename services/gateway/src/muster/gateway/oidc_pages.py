@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from muster.contracts.base import NOTHING
-from muster.contracts.errors import MusterError
+from muster.contracts.errors import MusterError, Unavailable
 from muster.contracts.oidc import (
     FINISH_OIDC,
     LINK_OIDC,
@@ -23,7 +23,7 @@ from muster.contracts.oidc import (
 from muster.gateway.gate import Gate, Here
 from muster.gateway.login_pages import enter, login_form
 from muster.gateway.origins import address_of, local_path, origin_of
-from muster.gateway.pages import LONGEST, fault_of, form_of, signed_in, with_token
+from muster.gateway.pages import LONGEST, fault_of, form_of, signed_in, text_of, with_token
 
 router = APIRouter(include_in_schema=False)
 
@@ -41,8 +41,7 @@ async def away(request: Request, gate: Here, next: str = "/") -> Response:  # no
         ask = StartOidc(next=local_path(next), origin=origin_of(request))
         started = await gate.bus.ask(START_OIDC, ask, timeout=15)
     except MusterError as error:
-        fault = fault_of(request, error, wrong="oidc.none")
-        return await login_form(request, gate, {"next": next}, fault, error.status)
+        return await login_form(request, gate, {"next": next}, _fault(request, error), error.status)
     response = RedirectResponse(started.url, 303)
     gate.cookies.send_away(response, started.browser, started.expires)
     return response
@@ -64,7 +63,7 @@ async def back(
         )
         done = await gate.bus.ask(FINISH_OIDC, ask, timeout=40)
     except MusterError as refusal:
-        fault = fault_of(request, refusal, wrong="oidc.late")
+        fault = _fault(request, refusal, wrong="oidc.late")
         return await login_form(request, gate, {}, fault, refusal.status)
     response: Response = RedirectResponse(local_path(done.next), 303)
     if done.session is not None:
@@ -91,11 +90,17 @@ async def link(request: Request, gate: Here) -> Response:
         ask = LinkOidc(password=form.get("password", "")[:LONGEST] or " ", next=_HERE)
         started = await visitor.ask(LINK_OIDC, ask, timeout=15)
     except MusterError as error:
-        fault = fault_of(request, error, wrong="oidc.none")
-        return await _identity(request, gate, fault, error.status)
+        return await _identity(request, gate, _fault(request, error), error.status)
     response = await _identity(request, gate, url=started.url)
     gate.cookies.send_away(response, started.browser, started.expires)
     return response
+
+
+def _fault(request: Request, error: MusterError, *, wrong: str = "oidc.none") -> str:
+    """Say in the person's language why it was refused; the provider may be what is away."""
+    if isinstance(error, Unavailable):
+        return text_of(request, "oidc.away")
+    return fault_of(request, error, wrong=wrong)
 
 
 async def _identity(
