@@ -3,6 +3,7 @@
 Everything is imported first, then the rights are given up for good.
 """
 
+import codecs
 import os
 import pwd
 import sys
@@ -11,6 +12,8 @@ from muster.agent import __main__, commands, living
 from muster.kit import logs, run
 
 assert all((commands, living, logs, run))
+for name in ("unicode_escape", "idna", "ascii", "latin-1"):
+    codecs.lookup(name)
 
 user = pwd.getpwnam(sys.argv[1])
 os.setgroups([])

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from muster.agent import installing
+from muster.agent import installing, units
 from muster.agent.home import Home, default_dir
 from muster.agent.identity import Identity
-from muster.agent.policy import Policy, allowing, own_name
+from muster.agent.policy import MONITOR_ONLY, Policy, allowing, own_name
+from muster.agent.privileged import splitting
 from muster.agent.privileged.trust import Trust
 from muster.agent.units import AGENT, HELPER, Shape, Units, program
-from muster.contracts.errors import Conflict
+from muster.contracts.errors import Conflict, Denied
 from muster.contracts.names import new_node_id
 from muster.kit.testing import Broker
 from tests.agent.stage import Process, Server, join, until
@@ -160,7 +161,7 @@ def test_a_split_moves_the_policy_out_of_reach(broker: Broker, home: Home) -> No
     join(broker, home, new_node_id())
     home.write(home.policy, allowing(own_name()))
     me = pwd.getpwuid(os.getuid())
-    done = installing.split(home, me)
+    done = splitting.split(home, me)
     assert not home.policy.exists()
     assert Policy.of(home.helper).users() == [own_name()]
     pinned = Trust.load(home.helper).pinned
@@ -178,7 +179,7 @@ def test_a_second_split_believes_nothing_that_the_network_part_may_have_written(
     user = pwd.getpwnam("daemon")
     join(broker, home, new_node_id())
     home.write(home.policy, allowing("daemon"))
-    installing.split(home, user)
+    splitting.split(home, user)
     before = Trust.load(home.helper).pinned
     identity = Identity.load(home)
     identity.model_copy(update={"authority_keys": ["evil"], "epoch": 0}).save(home)
@@ -187,11 +188,79 @@ def test_a_second_split_believes_nothing_that_the_network_part_may_have_written(
     target.write_text("x")
     (home.root / "link").symlink_to(target)
     (home.root / "folder").symlink_to(home.root.parent)
-    installing.split(home, user)
+    splitting.split(home, user)
     assert Trust.load(home.helper).pinned == before
     assert Policy.of(home.helper).users() == ["daemon"]
     assert target.stat().st_uid == 0
     assert home.root.parent.stat().st_uid == 0
     identity.model_copy(update={"node": new_node_id()}).save(home)
     with pytest.raises(Conflict, match="another node"):
-        installing.split(home, user)
+        splitting.split(home, user)
+
+
+def _stub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a `systemctl` first in the path that only writes down what it was asked."""
+    said = folder / "systemctl.log"
+    program = folder / "systemctl"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {said}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setattr(units, "SYSTEM_UNITS", folder)
+    return said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root writes units of the system")
+def test_another_shape_leaves_no_helper_behind(
+    broker: Broker, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who installs anew to only watch does not leave root's helper running."""
+    said = _stub(tmp_path, monkeypatch)
+    join(broker, home, new_node_id())
+    user = pwd.getpwnam("daemon")
+    monkeypatch.setattr(splitting, "check_program", lambda _program: None)
+    installing.install(Units(home, ("/bin/true",), Shape.SPLIT, user.pw_name))
+    assert (tmp_path / HELPER).exists()
+    assert home.helper.trust.exists()
+    assert said.read_text().splitlines()[0] == f"stop {AGENT} {HELPER}"
+    installing.install(Units(home, ("/bin/true",), Shape.WATCHING, user.pw_name))
+    assert f"disable --now {HELPER}" in said.read_text()
+    assert not (tmp_path / HELPER).exists()
+    assert not home.helper.root.exists()
+    assert home.policy.read_text() == MONITOR_ONLY
+
+
+def test_root_starts_only_what_root_alone_can_change(tmp_path: Path) -> None:
+    """And the user without rights must be able to start it, which is said before anything else."""
+    tmp_path.chmod(0o755)
+    program = tmp_path / "bin" / "muster-agent"
+    program.parent.mkdir(mode=0o777)
+    program.parent.chmod(0o777)
+    program.touch()
+    with pytest.raises(Denied, match="others than root can change"):
+        splitting.check_program([str(program)])
+    program.parent.chmod(0o700)
+    with pytest.raises(Denied, match="closed to others"):
+        splitting.check_program([str(program)])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be lured")
+async def test_root_is_not_lured_by_what_lies_in_the_directory_of_another(
+    broker: Broker, home: Home
+) -> None:
+    """No file is made or emptied through a link, no control character reaches the terminal."""
+    join(broker, home, new_node_id())
+    splitting.split(home, pwd.getpwnam("daemon"))
+    victim = home.root.parent / "victim"
+    victim.write_text("precious")
+    identity = Identity.load(home)
+    identity.model_copy(update={"urls": ["nats://\x1b[31mred"]}).save(home)
+    (home.root / "agent.lock").unlink(missing_ok=True)
+    (home.root / "agent.lock").symlink_to(victim)
+    for verb in ("status", "run", "doctor"):
+        code, said = await _agent(verb, home=home)
+        assert code == 1
+        assert "\x1b" not in said
+        assert "Traceback" not in said
+    assert victim.read_text() == "precious"
+    code, said = await _agent("join", "muster1.x", home=home)
+    assert code != 0

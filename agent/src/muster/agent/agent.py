@@ -15,6 +15,7 @@ from muster.agent import inventory, orders
 from muster.agent.home import Home
 from muster.agent.identity import Identity
 from muster.agent.metrics import Meter
+from muster.agent.noise import Noise
 from muster.agent.orders import Order, open_order
 from muster.agent.runs import Place, Runs
 from muster.contracts.authority import RENEW, RenewJwt
@@ -30,25 +31,6 @@ log = logging.getLogger(__name__)
 VERSION: Final = version("muster-agent")
 _READERS: Final = 8
 _MOST_READERS: Final = 64
-_QUIET: Final = 10.0
-
-
-class Noise:
-    """Logs what is not worth an answer, at most a line in ten seconds."""
-
-    def __init__(self) -> None:
-        """Begin quietly."""
-        self._swallowed = 0
-        self._next = 0.0
-
-    def make(self, subject: str, error: Exception) -> None:
-        """Tell of a message that was dropped, or count it."""
-        now = time.monotonic()
-        if now < self._next:
-            self._swallowed += 1
-            return
-        log.warning("%s: dropped: %s (and %d before)", subject, error, self._swallowed)
-        self._next, self._swallowed = now + _QUIET, 0
 
 
 @dataclass(slots=True)
@@ -255,8 +237,9 @@ class Agent:
                     log.warning(
                         "the server has other keys, and none that is pinned vouches for them"
                     )
-                await self.place.hands.learn(news.notices)
                 self.me.become(fresh)
+                pause = min(60.0, often)  # until the helper has heard it too
+                await self.place.hands.learn(news.notices)
                 pause = often * random.uniform(0.9, 1.0)  # noqa: S311
             except (MusterError, OSError) as error:
                 log.warning("the credentials could not be renewed: %s", error)

@@ -55,7 +55,7 @@ def execute(given: argparse.Namespace) -> int:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{clean(text)}\n")
 
 
 def _complain(what: object) -> None:
@@ -75,6 +75,7 @@ def _join(given: argparse.Namespace, home: Home, settings: Settings) -> int:
     line = sys.stdin.readline() if given.token == "-" else given.token  # noqa: S105
     token = joining.Token.parse(line, given.server)
     users = "" if given.monitor_only else _asked_for_users(given.users, home)
+    _check_owner(home)
     home.make()
     with _alone(home):
         if home.identity.exists() and not given.force:
@@ -120,6 +121,18 @@ def _alone(home: Home) -> ExitStack:
     return stack
 
 
+def _only_watches(home: Home) -> bool:
+    return not home.helper.trust.exists() and (
+        home.policy.is_file() and home.policy.read_text() == MONITOR_ONLY
+    )
+
+
+def _check_owner(home: Home) -> None:
+    """Raise `Conflict` if the directory is somebody else's, who could lay traps in it."""
+    if home.root.exists() and home.root.stat().st_uid != os.geteuid():
+        raise Conflict(f"{home.root} is another user's: `{program()} leave` as root deletes it")
+
+
 def _forget(home: Home) -> None:
     """Delete everything that belongs to the identity."""
     for path in (home.identity, home.journal, home.status):
@@ -127,8 +140,6 @@ def _forget(home: Home) -> None:
     for suffix in ("-wal", "-shm"):
         home.journal.with_name(home.journal.name + suffix).unlink(missing_ok=True)
     shutil.rmtree(home.jobs, ignore_errors=True)
-    if os.geteuid() == 0:
-        shutil.rmtree(home.helper.root, ignore_errors=True)  # it believes in the old identity
 
 
 def _run(given: argparse.Namespace, home: Home, settings: Settings) -> int:
@@ -172,7 +183,7 @@ def _status(given: argparse.Namespace, home: Home, settings: Settings) -> int:
     _say(f"agent      runs with pid {status.get('pid', '?')}")
     _say(f"connected  {'yes' if status.get('connected') else 'no'}")
     if trouble := status.get("trouble"):
-        _say(f"trouble    {clean(str(trouble))}")
+        _say(f"trouble    {trouble}")
     return OK if status.get("connected") else FAILED
 
 
@@ -185,12 +196,18 @@ def _last_status(home: Home) -> dict[str, object]:
 
 
 def _leave(given: argparse.Namespace, home: Home, settings: Settings) -> int:
+    from muster.agent.privileged import splitting  # noqa: PLC0415
+
     del settings
     identity = Identity.load(home)
     with _alone(home):
         if not given.yes and not _agreed(f"give up node {identity.node} for good? [y/N] "):
             return FAILED
         _forget(home)
+    if os.geteuid() == 0:
+        splitting.remove(home.helper)  # it believes in the old identity
+        if home.root.stat().st_uid != 0:
+            shutil.rmtree(home.root)
     _say(f"this host is no longer {identity.node}")
     _say(f"on the server: muster node revoke {identity.node}")
     return OK
@@ -214,7 +231,7 @@ def _install(given: argparse.Namespace, home: Home, settings: Settings) -> int:
     del settings
     if os.geteuid() != 0:
         shape = units.Shape.OWN
-    elif given.monitor_only:
+    elif given.monitor_only or _only_watches(home):
         shape = units.Shape.WATCHING
     else:
         shape = units.Shape.ONE if given.user else units.Shape.SPLIT
@@ -234,5 +251,5 @@ def _doctor(given: argparse.Namespace, home: Home, settings: Settings) -> int:
     del given
     findings = examine(home, settings)
     for one in findings:
-        _say(f"{'ok  ' if one.ok else 'BAD '} {one.what:<12} {clean(one.text)}")
+        _say(f"{'ok  ' if one.ok else 'BAD '} {one.what:<12} {one.text}")
     return OK if all(one.ok for one in findings) else FAILED

@@ -46,8 +46,8 @@ class Hands(Protocol):
     def look(self, running: Running) -> None:
         """Make sure that the end of *running* cannot be missed."""
 
-    async def cancel(self, running: Running, order: Order) -> None:
-        """End a run and all of its processes, because *order* says so."""
+    async def cancel(self, running: Running | None, order: Order) -> None:
+        """End a run and all of its processes, because *order* says so; None: it never begins."""
 
     async def read(self, ask: ReadAsk, order: Order) -> ResultFiles | FilePart:
         """Return what a reader may see, who shows *order*."""
@@ -118,10 +118,11 @@ class OwnHands:
         """Watch its supervisor."""
         self.forge.look(running)
 
-    async def cancel(self, running: Running, order: Order) -> None:
-        """Tell its supervisor."""
+    async def cancel(self, running: Running | None, order: Order) -> None:
+        """Tell its supervisor; that it never begins is in the journal already."""
         del order
-        running.cancel()
+        if running:
+            running.cancel()
 
     async def read(self, ask: ReadAsk, order: Order) -> ResultFiles | FilePart:
         """Look into the run's directory."""

@@ -1,15 +1,11 @@
 """Keeping an agent running by systemd: its user, its directories, its units."""
 
-import os
 import pwd
 import shutil
 import subprocess
-from pathlib import Path
 
-from muster.agent.home import Home
-from muster.agent.identity import Identity
-from muster.agent.policy import MONITOR_ONLY
-from muster.agent.privileged.trust import Trust, pin
+from muster.agent.policy import MONITOR_ONLY, OURS
+from muster.agent.privileged import splitting
 from muster.agent.units import AGENT, HELPER, USER, Shape, Units
 from muster.contracts.errors import Conflict, Denied, Unavailable
 
@@ -20,17 +16,9 @@ def install(units: Units, policy: str = "") -> list[str]:
     *policy* replaces what the local policy of this agent says.
     """
     units.home.check()
-    done = []
-    if units.shape is Shape.WATCHING:
-        done += _only_watch(units.home)
-    elif policy and units.shape is not Shape.SPLIT:
-        units.home.write(units.home.policy, policy)
-    if units.shape is Shape.SPLIT:
-        done += split(units.home, _system_user(units.user), policy)
-    elif units.shape is not Shape.OWN:
-        who = _system_user(units.user) if units.user == USER else _user(units.user)
-        give(units.home.root, who)
-        done.append(f"gave {units.home.root} to {units.user}")
+    if units.shape is not Shape.OWN:
+        _stop()
+    done = _prepare(units, policy)
     for name, text in units.texts().items():
         path = units.folder / name
         try:
@@ -41,49 +29,50 @@ def install(units: Units, policy: str = "") -> list[str]:
         done.append(f"wrote {path}")
     names = [name for name in (HELPER, AGENT) if name in units.texts()]
     for words in (["daemon-reload"], ["enable", *names], ["restart", *names]):
-        _systemctl([*(["--user"] if units.shape is Shape.OWN else []), *words])
+        _called(["systemctl", *(["--user"] if units.shape is Shape.OWN else []), *words])
     done.append(f"enabled and started {' and '.join(names)}")
     return done
 
 
-def split(home: Home, user: pwd.struct_passwd, policy: str = "") -> list[str]:
-    """Give the agent's directory to *user*, and to the helper what it alone may write.
-
-    The second time nothing that lies in the directory is believed: *user* may have written it.
-    """
-    helper = home.helper
-    helper.make()
-    done = [f"made {helper.root}, for root alone"]
-    if home.root.stat().st_uid == os.geteuid():
-        pin(helper, Identity.load(home), user.pw_uid, user.pw_gid)
-        if home.policy.exists():
-            policy = policy or home.policy.read_text()
-            home.policy.unlink()
-    elif Trust.load(helper).pinned.node != Identity.load(home).node:
-        raise Conflict(f"{helper.root} belongs to another node: join again, --force")
+def _prepare(units: Units, policy: str) -> list[str]:
+    """Give the directories, and the policy, to whom they belong."""
+    home = units.home
+    if units.shape is Shape.SPLIT:
+        splitting.check_program(units.program)
+        return splitting.split(home, _system_user(units.user), policy)
+    done = [] if units.shape is Shape.OWN else _without_helper(units)
+    if units.shape is Shape.WATCHING:
+        policy = MONITOR_ONLY
     if policy:
-        helper.write(helper.policy, policy)
-        done.append(f"wrote {helper.policy}")
-    give(home.root, user)
-    return [*done, f"gave {home.root} to {user.pw_name}"]
+        if home.policy.exists() and not home.policy.read_text().startswith(OURS):
+            raise Conflict(f"{home.policy} is there already: change it yourself, or delete it")
+        home.write(home.policy, policy)
+        done.append(f"wrote {home.policy}")
+    if units.shape is not Shape.OWN:
+        user = _system_user(units.user) if units.user == USER else _user(units.user)
+        splitting.give(home.root, user)
+        done.append(f"gave {home.root} to {units.user}")
+    return done
 
 
-def _only_watch(home: Home) -> list[str]:
-    if home.policy.exists() and home.policy.read_text() != MONITOR_ONLY:
-        raise Conflict(f"{home.policy} is there already: write run = false into it yourself")
-    home.write(home.policy, MONITOR_ONLY)
-    return [f"wrote {home.policy}: this agent runs no commands"]
+def _without_helper(units: Units) -> list[str]:
+    """Let no helper of an earlier time go on as root."""
+    helper, unit = units.home.helper, units.folder / HELPER
+    if unit.exists():
+        _called(["systemctl", "disable", "--now", HELPER])
+        unit.unlink()
+    if splitting.remove(helper):
+        return [f"removed {HELPER} and {helper.root}"]
+    return []
 
 
-def give(folder: Path, user: pwd.struct_passwd) -> None:
-    """Make *user* the owner of everything in *folder*; links are not followed."""
+def _stop() -> None:
+    """Stop what may run: nothing may change while directories change hands."""
+    words = ["systemctl", "stop", AGENT, HELPER]
     try:
-        for _, _, names, handle in os.fwalk(folder):
-            os.fchown(handle, user.pw_uid, user.pw_gid)
-            for name in names:
-                os.chown(name, user.pw_uid, user.pw_gid, dir_fd=handle, follow_symlinks=False)
-    except OSError as error:
-        raise Denied(f"{folder} cannot be given to {user.pw_name}: {error}") from error
+        subprocess.run(words, capture_output=True, timeout=60, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unavailable(f"{' '.join(words)}: {error}") from error
 
 
 def _user(name: str) -> pwd.struct_passwd:
@@ -101,10 +90,6 @@ def _system_user(name: str) -> pwd.struct_passwd:
         shell = shutil.which("nologin") or "/bin/false"
         _called(["useradd", "--system", "--user-group", "--no-create-home", "--shell", shell, name])
         return _user(name)
-
-
-def _systemctl(words: list[str]) -> None:
-    _called(["systemctl", *words])
 
 
 def _called(command: list[str]) -> None:

@@ -5,6 +5,7 @@
 Whatever the command can reach it can also replace: nothing here is opened through a link.
 """
 
+import errno
 import json
 import marshal
 import os
@@ -86,13 +87,12 @@ class Job:
             "readers": readers,
             "user": None,
         }
-        if readers >= 0:
-            self.path.chmod(0o711)
         if user.pw_uid != os.geteuid():
             groups = os.getgrouplist(user.pw_name, user.pw_gid)
             spec["user"] = {"uid": user.pw_uid, "gid": user.pw_gid, "groups": groups}
             os.chown(self.results, user.pw_uid, user.pw_gid)
-            self.path.chmod(0o711)
+        if spec["user"] or readers >= 0:
+            self.path.chmod(0o711)  # the way to results and outputs, and nothing else
         _write(self.path / "spec", marshal.dumps(spec))
 
     def started(self) -> Started | None:
@@ -100,14 +100,20 @@ class Job:
         try:
             found = json.loads(_small(self.path / "started.json"))
             return Started(int(found["pid"]), int(found["ticks"]), str(found["boot"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except OSError as error:
+            _raise_if_short(error)
+            return None
+        except (ValueError, KeyError, TypeError):
             return None
 
     def ended(self) -> Ended | None:
         """Return how the command ended; None as long as it has not."""
         try:
             return Ended.model_validate_json(_small(self.path / "exit.json"))
-        except (OSError, ValidationError):
+        except OSError as error:
+            _raise_if_short(error)
+            return None
+        except ValidationError:
             return None
 
     def claim(self) -> bool:
@@ -163,6 +169,12 @@ class Job:
     def remove(self) -> None:
         """Delete everything."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _raise_if_short(error: OSError) -> None:
+    """Take a file that cannot be opened for none, unless it is we who are short of something."""
+    if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:
+        raise error
 
 
 def _small(path: Path, most: int = _SMALL) -> bytes:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 
 from pydantic import Field
 
@@ -61,8 +61,7 @@ class Ended(Message):
 
     exit: int | None = None
     signal: int | None = None
-    why: str = Field(default="", max_length=20)
-    """``cancelled``, ``timed_out``, or nothing."""
+    why: Literal["", "cancelled", "timed_out", "interrupted", "refused"] = ""
     reason: str = Field(default="", max_length=1000)
     started: float | None = Field(default=None, ge=0, le=1e11)
     finished: float = Field(ge=0, le=1e11)

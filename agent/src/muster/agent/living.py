@@ -35,6 +35,9 @@ async def live(
     home: Home, settings: Settings, stop: asyncio.Event, helper: Home | None = None
 ) -> None:
     """Be the agent of *home* until *stop* is set; orders are carried out by *helper*, or here."""
+    home.check()
+    if home.root.stat().st_uid != os.geteuid():
+        raise Conflict(f"{home.root} is another user's: the agent there has to run as that user")
     me = Self(home, Identity.load(home))
     home.make()
     with ExitStack() as stack:

@@ -28,18 +28,23 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from muster.agent.home import Home
 from muster.contracts.allowed import Allowed, FileRoot
 from muster.contracts.errors import Denied, Malformed
-from muster.contracts.names import Token
+from muster.contracts.names import Hostile, Token
 from muster.kit.wire import places
 
 HOST_FILE = Path("/etc/muster/agent.toml")
-MONITOR_ONLY = "# written by `muster-agent`: this agent only watches\nrun = false\n"
+OURS = "# written by `muster-agent`"
+MONITOR_ONLY = f"{OURS}: this agent only watches\nrun = false\n"
 HOW_TO_ALLOW = 'users = ["root"]'
+
+Names = Annotated[list[Hostile], Field(max_length=1000)]
+"""As many, and as long, as an inventory tells."""
 
 
 class Rules(BaseModel):
@@ -48,12 +53,12 @@ class Rules(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     run: bool = True
-    users: list[str] | None = None
+    users: Names | None = None
     terminal: bool = True
     update: bool = True
-    services: list[str] | None = None
-    forward: list[str] | None = None
-    files: dict[Token, FileRoot] | None = None
+    services: Names | None = None
+    forward: Names | None = None
+    files: Annotated[dict[Token, FileRoot], Field(max_length=100)] | None = None
 
 
 @dataclass(slots=True)
@@ -146,7 +151,7 @@ def allowing(users: str) -> str:
         except KeyError as error:
             raise Malformed(f"there is no user {name} on this host") from error
     listed = ", ".join(json.dumps(name) for name in names)
-    return f"# written by `muster-agent`: as whom commands may run\nusers = [{listed}]\n"
+    return f"{OURS}: as whom commands may run\nusers = [{listed}]\n"
 
 
 def own_name() -> str:

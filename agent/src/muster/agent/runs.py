@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -124,6 +125,7 @@ class Runs:
             known = entry
         if known is None:
             self._begin(entry)
+            await self.place.hands.cancel(None, order)
             return
         if order.run in self.live:
             self.cancelled[order.run] = order
@@ -153,28 +155,34 @@ class Runs:
         if entry.ended is None and entry.run in self.cancelled and command:
             ended = Ended(why="cancelled", finished=time.time())
             entry = entry.model_copy(update={"state": State.CANCELLED, "ended": ended})
-        running = None
-        if entry.ended is None:
-            try:
-                running = await self._hold(entry.run, command, order)
-            except OSError as error:
-                entry = _refused(entry, f"the job's directory cannot be made: {error}")
-            except MusterError as error:
-                entry = _refused(entry, str(error))
-        telling = Telling(entry, hands.job(entry.run), self.place.reporter, self.place.journal)
-        if running is None:
-            await telling.end(entry.ended or Ended(finished=time.time()))
+        if entry.ended is None and command and order:
+            held = await self._started(entry, command, order)
+        else:
+            held = entry if entry.ended else await hands.attach(entry.run)
+        job = hands.job(entry.run)
+        if isinstance(held, Entry):
+            telling = Telling(held, job, self.place.reporter, self.place.journal)
+            await telling.end(held.ended or Ended(finished=time.time()))
             return
+        running = held
+        telling = Telling(entry, job, self.place.reporter, self.place.journal)
         self.live[entry.run] = running
         if cancel := self.cancelled.get(entry.run):
             await hands.cancel(running, cancel)
         await telling.follow(running, hands)
 
-    async def _hold(self, run: str, command: Command | None, order: Order | None) -> Running:
-        """Start the command, if this is the moment for it, or find it again."""
-        if command is None or order is None:
-            return await self.place.hands.attach(run)
-        return await self.place.hands.start(order, command)
+    async def _started(self, entry: Entry, command: Command, order: Order) -> Running | Entry:
+        """Start the command, or write down why that was refused."""
+        try:
+            return await self.place.hands.start(order, command)
+        except OSError as error:
+            refused = _refused(entry, f"the job's directory cannot be made: {error}")
+        except MusterError as error:
+            refused = _refused(entry, str(error))
+        if refused.ended:
+            with suppress(Unavailable):  # then it is told now, or found again as never begun
+                await self.place.journal.finish(entry.run, State.REFUSED, refused.ended)
+        return refused
 
 
 def _refused(entry: Entry, reason: str) -> Entry:

@@ -27,6 +27,7 @@ from muster.kit.tasks import running
 
 log = logging.getLogger(__name__)
 
+NEVER_BEGAN: Final = "interrupted: the agent ended before the command was started"
 _ROUNDS: Final = 5
 """Of killing what is left of a job: it may fork between two looks."""
 
@@ -62,7 +63,7 @@ class Running:
     def _watch(self, pid: int, ticks: int) -> bool:
         try:
             handle = os.pidfd_open(pid)
-        except OSError:
+        except ProcessLookupError:  # any other error is ours, and says nothing of the job
             return False
         if tree.started(pid) != ticks:  # the handle is of somebody else
             os.close(handle)
@@ -125,18 +126,20 @@ class Forge:
         self._ours.setblocking(False)  # noqa: FBT003
         self._theirs.setblocking(False)  # noqa: FBT003
         self._running: dict[str, Running] = {}
+        self._ordering = asyncio.Lock()
 
     async def spawn(self, job: Job) -> Running:
         """Start the job in a directory that is ready."""
         one = self._new(job)
-        await self._loop.sock_sendall(self._ours, os.fsencode(job.path))
+        async with self._ordering:  # of two who wait for room in one socket, one would not wake
+            await self._loop.sock_sendall(self._ours, os.fsencode(job.path))
         return one
 
     def attach(self, job: Job) -> Running:
         """Find a job of an earlier life again, or what it has left, or that it never began."""
         one = self._new(job)
         if not job.started() and not job.ended() and job.claim():
-            one.lose("interrupted: the agent ended before the command was started")
+            one.lose(NEVER_BEGAN)
         one.look(self.boot)
         if not one.ended.done() and not one.watched:
             one.lose("interrupted: its supervisor ended while it began")

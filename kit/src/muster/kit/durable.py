@@ -28,7 +28,7 @@ from nats.js.errors import Error as JetStreamError
 
 from muster.contracts.accounts import INGRESS
 from muster.contracts.base import Event, Fact
-from muster.contracts.errors import Malformed, Unavailable
+from muster.contracts.errors import Malformed, NoAnswer, Unavailable
 from muster.kit import wire
 from muster.kit.tasks import running
 
@@ -212,7 +212,10 @@ class _Consumer:
             await self._take(wire.unpack(self._event.fact, msg.data), msg_id)
         except Malformed as error:
             await self._bury(msg, msg_id, str(error))
-        except Unavailable as error:  # not the message's fault: until there is who is needed for it
+        except (
+            Unavailable,
+            NoAnswer,
+        ) as error:  # not the message's fault: until there is who is needed for it
             log.warning("%s waits: %s, attempt %d", msg.subject, error, tries)
             await msg.nak(delay=_DELAYS[min(tries, len(_DELAYS)) - 1])
         except Exception as error:

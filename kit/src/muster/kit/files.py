@@ -54,7 +54,8 @@ def locked(path: Path, *, wait: float = 0.0) -> Generator[int]:
     The kernel lets go of it when the process ends, however it ends. Yields the open file
     descriptor, for those who want to write into it who holds the lock.
     """
-    handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    handle = os.open(path, flags, 0o600)
     try:
         _lock(handle, path, time.monotonic() + wait)
         yield handle

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from muster.agent.settings import Settings
 from muster.agent.spawning import Running
 from muster.contracts.allowed import Allowed
 from muster.contracts.authority import KeyNotice
-from muster.contracts.errors import BY_CODE, MusterError, Unavailable
+from muster.contracts.errors import BY_CODE, Conflict, MusterError, Unavailable
 from muster.contracts.runs import Command, FilePart, ReadAsk, ResultFiles
 from muster.kit import wire
 from muster.kit.tasks import running
@@ -28,6 +29,8 @@ _PATIENCE: Final = 10.0
 """Seconds that an order waits for a helper that is being started again."""
 _AGAIN: Final = 0.2
 _LOOK: Final = 5.0
+_SLOWEST: Final = 30.0
+"""Seconds for an answer, but for those that wait for the end of a command."""
 _KEPT: Final = 100_000
 
 
@@ -59,6 +62,9 @@ class HelperHands:
                     await self._connected()
                 except (OSError, EOFError, MusterError) as error:
                     self._lose(str(error) or "it ended")
+                except Exception as error:  # the agent must not go on without hands
+                    log.exception("the helper cannot be heard")
+                    self._lose(str(error))
                 await asyncio.sleep(_AGAIN)
 
     async def _connected(self) -> None:
@@ -103,7 +109,11 @@ class HelperHands:
             if self._writer is None or self._writer.is_closing():
                 raise Unavailable(self._trouble)
             self._writer.write(framed(Ask(number=number, **fields)))
-            answer: Answer = await future
+            async with asyncio.timeout(None if fields["do"] == "wait" else _SLOWEST):
+                answer: Answer = await future
+        except TimeoutError:
+            self._trouble = "the privileged helper does not answer: it is stuck"
+            raise _LostError(self._trouble) from None
         finally:
             self._waiting.pop(number, None)
         if answer.error:
@@ -124,7 +134,9 @@ class HelperHands:
     async def start(self, order: Order, command: Command) -> Running:
         """Hand the order over; the helper verifies it again."""
         del command
-        with contextlib.suppress(_LostError):  # it may have been started: its end will tell
+        with contextlib.suppress(
+            _LostError, Conflict
+        ):  # it may live, or be over: its end will tell
             await self._ask(do="start", order=order.blob)
         return await self.attach(order.run)
 
@@ -139,22 +151,26 @@ class HelperHands:
         while not one.ended.done():
             try:
                 answer = await self._ask(do="wait", run=run)
-            except Unavailable:
-                continue  # it is being started again, and finds its commands
-            except MusterError as error:
-                one.lose(f"interrupted: {error}")
+            except MusterError as error:  # it is being started again, and finds its commands
+                log.debug("%s: %s", run, error)
+                await asyncio.sleep(_AGAIN)
             else:
-                one.end(answer.ended or Ended(why="interrupted", finished=0.0))
+                one.end(answer.ended or Ended(why="interrupted", finished=time.time()))
 
     def look(self, running: Running) -> None:
         """Do nothing: the helper watches."""
 
-    async def cancel(self, running: Running, order: Order) -> None:
+    async def cancel(self, running: Running | None, order: Order) -> None:
         """Hand the order over, again and again until the helper has it."""
-        while not running.ended.done():
+        assert self._tasks is not None  # noqa: S101  # as above
+        self._tasks.create_task(self._cancel(running, order), name="cancel")
+
+    async def _cancel(self, running: Running | None, order: Order) -> None:
+        while running is None or not running.ended.done():
             try:
                 await self._ask(do="cancel", order=order.blob)
             except Unavailable:
+                await asyncio.sleep(_AGAIN)
                 continue
             except MusterError as error:
                 log.warning("the cancel of %s is refused: %s", order.run, error)

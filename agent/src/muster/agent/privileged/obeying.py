@@ -5,19 +5,20 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from muster.agent.hands import OwnHands
 from muster.agent.journal import Ended, Entry, Journal
 from muster.agent.orders import Order
 from muster.agent.privileged.messages import Answer, Ask
 from muster.agent.privileged.trust import Trust
-from muster.agent.spawning import Running
-from muster.contracts.errors import Conflict, Denied, Malformed, MusterError, Unavailable
+from muster.agent.spawning import NEVER_BEGAN, Running
+from muster.contracts.errors import Conflict, Malformed, MusterError, Unavailable
 from muster.contracts.runs import Command, FilePart, State
 
 log = logging.getLogger(__name__)
 
-NEVER_BEGAN = "interrupted: the agent ended before the command was started"
+_SLOWEST: Final = 5.0
 
 
 @dataclass(slots=True)
@@ -27,6 +28,8 @@ class Live:
     ended: asyncio.Future[Ended]
     running: Running | None = None
     """None until it is started."""
+    cancel: Order | None = None
+    """What says that it is to be ended."""
 
 
 @dataclass(slots=True)
@@ -42,8 +45,22 @@ class Helper:
     async def resume(self) -> None:
         """Take up what an earlier life has left."""
         for entry in await self.journal.not_acked():
-            live = self._new(entry.run)
-            self._follow(entry.run, live, await self.hands.attach(entry.run))
+            try:
+                await self._found(entry.run)
+            except Exception:  # one that is broken must not take the others with it
+                log.exception("%s cannot be taken up", entry.run)
+
+    async def _found(self, run: str) -> Live:
+        """Take up a run of an earlier life, unless somebody has."""
+        if live := self.live.get(run):
+            return live
+        live = self._new(run)
+        try:
+            self._follow(run, live, await self.hands.attach(run))
+        except BaseException:
+            self.live.pop(run, None)
+            raise
+        return live
 
     async def answer(self, ask: Ask) -> Answer:
         """Do what is asked, or say why not."""
@@ -61,8 +78,7 @@ class Helper:
         except MusterError as error:
             return Answer(number=ask.number, error=error.code, text=str(error)[:1000])
         except OSError as error:
-            text = f"the job's directory cannot be made: {error}"
-            return Answer(number=ask.number, error=Unavailable.code, text=text[:1000])
+            return Answer(number=ask.number, error=Unavailable.code, text=str(error)[:1000])
         except Exception:
             log.exception("%s could not be answered", ask.do)
             return Answer(number=ask.number, error=MusterError.code, text="internal error")
@@ -71,8 +87,6 @@ class Helper:
         order = self.trust.order(ask.order, "run")
         command = order.command()
         self.hands.judge(order)
-        if self.journal.trouble:
-            raise Unavailable(self.journal.trouble)
         if order.run in self.live:
             raise Conflict("this run is going on already")
         entry = Entry(
@@ -86,8 +100,10 @@ class Helper:
         live = self._new(order.run)
         try:
             running = await self._started(entry, order, command)
-        except BaseException:
-            self.live.pop(order.run).ended.cancel()
+        except BaseException as error:
+            self.live.pop(order.run, None)
+            reason = str(error)[:1000]
+            live.ended.set_result(Ended(why="refused", reason=reason, finished=time.time()))
             raise
         self._follow(order.run, live, running)
         return Answer(number=ask.number)
@@ -95,29 +111,47 @@ class Helper:
     async def _started(self, entry: Entry, order: Order, command: Command) -> Running:
         """Write it down, then start it; what is written down is never started again."""
         if await self.journal.begin(entry):
-            raise Denied("this run was carried out before: nothing is executed twice")
+            raise Conflict("this run was carried out before: nothing is executed twice")
         try:
             return await self.hands.start(order, command)
         except (OSError, MusterError) as error:
             ended = Ended(why="refused", finished=time.time(), reason=str(error)[:1000])
+            # for the helper, what is over is done with
             self.journal.acknowledged(entry.run, State.REFUSED, ended)
             raise
 
     async def _wait(self, ask: Ask) -> Answer:
         if ask.run is None:
             raise Malformed("wait for which run?")
-        if live := self.live.get(ask.run):
-            ended = await asyncio.shield(live.ended)
-        else:
+        live = self.live.get(ask.run)
+        if live is None:
             entry = await self.journal.get(ask.run)
-            never = Ended(why="interrupted", reason=NEVER_BEGAN, finished=time.time())
-            ended = entry.ended if entry and entry.ended else never
-        return Answer(number=ask.number, ended=ended)
+            if entry is None or entry.ended:
+                never = Ended(why="interrupted", reason=NEVER_BEGAN, finished=time.time())
+                return Answer(number=ask.number, ended=entry.ended if entry else never)
+            live = await self._found(ask.run)
+        return Answer(number=ask.number, ended=await asyncio.shield(live.ended))
 
     async def _cancel(self, ask: Ask) -> Answer:
+        """End a run, also one that has not arrived yet: it is never going to be started."""
         order = self.trust.order(ask.order, "cancel")
-        live = self.live.get(order.run)
-        if live and live.running:
+        now = time.time()
+        known = self.live.get(order.run) or await self.journal.begin(
+            Entry(
+                run=order.run,
+                command=order.envelope.id,
+                state=State.CANCELLED,
+                boot=self.hands.forge.boot,
+                expires=order.envelope.expires.timestamp(),
+                ended=Ended(why="cancelled", reason="cancelled before", finished=now),
+                acked=True,
+            )
+        )
+        if known is None or (isinstance(known, Entry) and known.ended):
+            return Answer(number=ask.number)
+        live = await self._found(order.run)
+        live.cancel = order
+        if live.running:
             await self.hands.cancel(live.running, order)
         return Answer(number=ask.number)
 
@@ -151,9 +185,18 @@ class Helper:
         self.tasks.create_task(self._to_the_end(run, live, running), name=run)
 
     async def _to_the_end(self, run: str, live: Live, running: Running) -> None:
-        self.hands.look(running)
-        ended = await running.ended
-        self.journal.acknowledged(run, ended.state, ended)
+        """Look after a run; its supervisor tells of its end, but what it tells may be lost."""
+        if live.cancel:
+            await self.hands.cancel(running, live.cancel)
+        pause = 0.05
+        while not running.ended.done():
+            try:
+                self.hands.look(running)
+            except Exception:
+                log.exception("%s cannot be looked at", run)
+            await asyncio.wait({running.ended}, timeout=pause)
+            pause = min(pause * 2, _SLOWEST)
+        ended = running.ended.result()
+        self.journal.acknowledged(run, ended.state, ended)  # for us, what is over is done with
         self.live.pop(run, None)
-        if not live.ended.done():
-            live.ended.set_result(ended)
+        live.ended.set_result(ended)

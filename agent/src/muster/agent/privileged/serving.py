@@ -12,6 +12,7 @@ from typing import Final
 from muster.agent.hands import OwnHands, own_hands
 from muster.agent.home import Home, boot_id
 from muster.agent.journal import Journal
+from muster.agent.noise import Noise
 from muster.agent.privileged.messages import Ask, framed, next_frame
 from muster.agent.privileged.obeying import Helper
 from muster.agent.privileged.trust import Trust
@@ -23,13 +24,14 @@ from muster.kit.tasks import until
 
 log = logging.getLogger(__name__)
 
-_CREDENTIALS: Final = struct.Struct("3i")
+_CREDENTIALS: Final = struct.Struct("iII")
 """``struct ucred``: pid, uid, gid; see unix(7)."""
 _AT_ONCE: Final = 256
 """Questions that are being answered; more have to wait."""
-_WAITING: Final = 20_000
+_WAITING: Final = 10_000
 """Ends of runs that are waited for; more have to wait as well."""
-_CALLERS: Final = 4
+_CALLERS: Final = 8
+"""One is enough for the agent; each may hold a message of its own in memory."""
 
 
 async def serve(home: Home, settings: Settings, stop: asyncio.Event) -> None:
@@ -70,24 +72,33 @@ class Door:
         """Ask *helper*, in tasks of *tasks*."""
         self.helper = helper
         self.tasks = tasks
-        self._callers = asyncio.Semaphore(_CALLERS)
+        self._callers = 0
+        self._noise = Noise()
         self._asking = asyncio.Semaphore(_AT_ONCE)
         self._waiting = asyncio.Semaphore(_WAITING)
 
-    async def admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one caller as long as it stays."""
+    def admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one caller as long as it stays, if it is one whom we serve."""
         uid = _caller(writer)
+        if uid not in {0, self.helper.trust.pinned.uid}:
+            self._noise.make("a caller", f"user {uid} has no business with the helper")
+            writer.close()
+        elif self._callers >= _CALLERS:
+            self._noise.make("a caller", "there are too many")
+            writer.close()
+        else:
+            self._callers += 1
+            self.tasks.create_task(self._served(reader, writer), name="caller")
+
+    async def _served(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            if uid not in {0, self.helper.trust.pinned.uid}:
-                log.warning("user %d has no business with the helper", uid)
-                return
-            async with self._callers:
-                await self._serve(reader, writer)
+            await self._serve(reader, writer)
         except* (EOFError, OSError):
             log.debug("a caller is gone")
         except* MusterError as errors:
-            log.warning("a caller does not speak our language: %s", errors.exceptions[0])
+            self._noise.make("a caller", errors.exceptions[0])
         finally:
+            self._callers -= 1
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

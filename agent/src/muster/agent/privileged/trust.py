@@ -49,10 +49,6 @@ class Trust:
             text = f"{home.trust} is damaged ({wire.places(error)}): muster-agent install"
             raise Conflict(text) from None
 
-    def save(self) -> None:
-        """Write it, whole or not at all."""
-        self._home.write(self._home.trust, self.pinned.model_dump_json(indent=1))
-
     def order(self, blob: bytes, verb: str) -> Order:
         """Return the order in *blob* if it is a timely one of the authority for this node."""
         keys = [natsjwt.bytes64(text) for text in self.pinned.authority_keys]
@@ -69,8 +65,14 @@ class Trust:
             self._become(authority_keys=keys)
 
     def _become(self, **values: object) -> None:
-        self.pinned = self.pinned.model_copy(update=values)
-        self.save()
+        pinned = self.pinned.model_copy(update=values)
+        write(self._home, pinned)
+        self.pinned = pinned
+
+
+def write(home: Home, pinned: Pinned) -> None:
+    """Keep *pinned* in *home*, whole or not at all."""
+    home.write(home.trust, pinned.model_dump_json(indent=1))
 
 
 def pin(home: Home, identity: Identity, uid: int, gid: int) -> None:
@@ -82,4 +84,4 @@ def pin(home: Home, identity: Identity, uid: int, gid: int) -> None:
         uid=uid,
         gid=gid,
     )
-    Trust(home, pinned).save()
+    write(home, pinned)
