@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,7 +23,7 @@ from muster.agent.joining import Token, join
 from muster.contracts.authority import Joined
 from muster.contracts.errors import Conflict, Denied, Expired, Malformed, NotFound, Unavailable
 from muster.kit.identity import nkeys
-from muster.kit.identity.certificates import create_ca, fingerprint, issue_server
+from muster.kit.identity.certificates import create_ca, fingerprint, issue_server, vouch
 
 NODE = "nabcdefghijklmnop"
 JOINED = Joined(
@@ -41,6 +42,7 @@ class Gateway:
 
     url: str = ""
     ca: bytes = b""
+    vouchers: list[str] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
     answer: tuple[int, dict[str, Any]] = (200, json.loads(JOINED.model_dump_json()))
 
@@ -70,6 +72,8 @@ class Handler(BaseHTTPRequestHandler):
         """Show the CA."""
         if self.path == "/api/v1/ca":
             self._say(200, self.gateway.ca)
+        if self.path == "/api/v1/ca/news":
+            self._say(200, json.dumps({"vouchers": self.gateway.vouchers}).encode())
 
     def do_POST(self) -> None:
         """Let a host join."""
@@ -157,6 +161,30 @@ def test_a_certificate_of_another_authority_is_not_believed(gateway: Gateway) ->
     with pytest.raises(Unavailable, match="certificate verify failed"):
         join(Token.parse(gateway.line()))
     assert gateway.asked == []
+
+
+def test_what_is_shown_beside_the_true_authority_is_not_believed(gateway: Gateway) -> None:
+    """The server's own one is not enough reason to trust another that comes with it."""
+    true = create_ca()
+    line = gateway.line(f=fingerprint(true.cert))
+    for shown in (true.cert + gateway.ca, gateway.ca + true.cert):
+        gateway.ca = shown
+        with pytest.raises(Unavailable, match="certificate verify failed"):
+            join(Token.parse(line))
+    assert gateway.asked == []
+
+
+def test_a_token_outlives_the_authority_that_it_names(gateway: Gateway) -> None:
+    """If the old one vouches for the one that the server has now; not without that."""
+    old, new = create_ca(), gateway.ca
+    line = gateway.line(f=fingerprint(old.cert))
+    gateway.ca = new + old.cert
+    with pytest.raises(Unavailable, match="certificate verify failed"):
+        join(Token.parse(line))
+    voucher = vouch(old, new, datetime.now(UTC))
+    assert voucher
+    gateway.vouchers = [voucher.decode()]
+    assert join(Token.parse(line))[0] == JOINED
 
 
 def test_a_certificate_for_another_host_is_not_believed(gateway: Gateway) -> None:

@@ -47,10 +47,10 @@ def pool(fake: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGat
     """Let the API of this process ask the made-up gateway."""
     found = Settings(gateway=f"http://127.0.0.1:{fake.port}")
     monkeypatch.setattr(api, "settings", lambda: found)
-    api.client.cache_clear()
+    api.pool.cache_clear()
     yield fake
     api.client().close()
-    api.client.cache_clear()
+    api.pool.cache_clear()
 
 
 @contextmanager

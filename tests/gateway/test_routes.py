@@ -132,7 +132,7 @@ async def test_every_route_is_in_the_list_above(here: World) -> None:
     """A new route gets these tests by being written down."""
     async with here.client(None) as client:
         document = (await client.get("/api/v1/openapi.json")).json()
-    elsewhere = {"login", "logout", "getMe", "changePassword", "getCa", "join"}
+    elsewhere = {"login", "logout", "getMe", "changePassword", "getCa", "getCaNews", "join"}
     elsewhere |= {"acceptInvitation", "startDevice", "takeDevice"}
     elsewhere |= {"getOutput", "getFile", "getHealth", "getLiveness", "getReadiness", "getFigures"}
     named = {
@@ -294,6 +294,14 @@ async def test_a_join_token_comes_as_one_line(one_broker: Broker, tmp_path: Path
     }
     assert made["command"] == f"muster agent join {made['line']}"
     assert pem.content == ca.cert
+
+
+async def test_what_became_of_the_ca_is_told_to_everybody(here: World) -> None:
+    """Nobody has to trust it: everything in it proves itself."""
+    async with here.client(None) as client:
+        answer = await client.get("/api/v1/ca/news")
+    told = {"ca": "ours", "vouchers": ["old"], "notice": None, "keys": []}
+    assert (answer.status_code, answer.json()) == (200, told)
 
 
 async def test_without_a_ca_there_is_none_to_fetch(here: World) -> None:

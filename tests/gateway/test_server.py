@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -17,7 +18,12 @@ from websockets.asyncio.client import connect
 from muster.gateway.app import gateway
 from muster.gateway.server import listening
 from muster.gateway.settings import Settings
-from muster.kit.identity.certificates import client_context, create_ca, issue_server
+from muster.kit.identity.certificates import (
+    client_context,
+    create_ca,
+    fingerprint,
+    issue_server,
+)
 from muster.kit.testing import Broker, free_port
 from tests.gateway.world import World, world
 
@@ -40,6 +46,36 @@ async def test_it_speaks_tls_with_its_own_certificate(one_broker: Broker, tmp_pa
             async with connect(url, ssl=trust, additional_headers=cookie, proxy=None) as socket:
                 await socket.send('{"subscribe": "nodes"}')
                 assert "reset" in str(await socket.recv())
+
+
+def _shown(url: str) -> str:
+    """Return the fingerprint of the certificate that a new connection gets."""
+    host, port = url.removeprefix("https://").split(":")
+    return fingerprint(ssl.get_server_certificate((host, int(port))))
+
+
+async def test_another_certificate_is_shown_without_a_restart(
+    one_broker: Broker, tmp_path: Path
+) -> None:
+    """From the next connection on; half of a pair changes nothing, and is told."""
+    first, second, third = (issue_server(create_ca(), ["127.0.0.1"]) for _ in range(3))
+    cert, key = tmp_path / "server.pem", tmp_path / "server.key"
+    cert.write_bytes(first.cert)
+    key.write_bytes(first.key)
+    async with world(one_broker, tls_cert=cert, tls_key=key) as here:
+        assert await asyncio.to_thread(_shown, here.url) == fingerprint(first.cert)
+        cert.write_bytes(second.cert)  # an operator who copies them one after the other
+        await asyncio.sleep(2.5)
+        assert await asyncio.to_thread(_shown, here.url) == fingerprint(first.cert)
+        key.write_bytes(second.key)
+        async with asyncio.timeout(10):
+            while await asyncio.to_thread(_shown, here.url) != fingerprint(second.cert):
+                await asyncio.sleep(0.1)
+        cert.write_bytes(third.cert + third.key)  # and one who has both in one file
+        key.write_bytes(third.key)
+        async with asyncio.timeout(10):
+            while await asyncio.to_thread(_shown, here.url) != fingerprint(third.cert):
+                await asyncio.sleep(0.1)
 
 
 async def test_stopping_is_quick_although_clients_stay(one_broker: Broker) -> None:

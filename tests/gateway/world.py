@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from muster.contracts import accounts as e
 from muster.contracts import approvals as w
 from muster.contracts import authority as a
+from muster.contracts import certificates as c
 from muster.contracts import devices as d
 from muster.contracts import factors as f
 from muster.contracts import nodes as n
@@ -190,6 +191,8 @@ class Authority(Peer):
         """Revoke a token."""
         self.note(ask, caller)
         return NOTHING
+
+    news = canned(c.CA_NEWS, c.CaNews(ca="ours", vouchers=["old"]))
 
     @answers(a.JOIN)
     async def join(self, ask: a.Join, caller: Caller) -> a.Joined:

@@ -221,9 +221,10 @@ class Agent:
             await asyncio.sleep(pause)
 
     async def _renew(self) -> None:
-        """Fetch a fresh JWT in time, and hear each day which keys may sign.
+        """Fetch a fresh JWT in time, and hear each day which keys may sign and which CA is new.
 
-        The JWT is used from the next connection on, the keys at once.
+        The JWT and the CA are used from the next connection on, the keys at once. Another CA is
+        told of soon: the server waits for it.
         """
         often = self.place.settings.renew
         pause = min(60.0, often) * random.random()  # noqa: S311
@@ -231,16 +232,18 @@ class Agent:
             due = self.me.identity.renew_in(time.time())
             await asyncio.sleep(pause if due is None else min(due, pause))
             try:
-                news = await self.bus.ask(RENEW, RenewJwt(), node=self._node, timeout=10)
+                ask = RenewJwt(ca=self.me.identity.newest_ca)
+                news = await self.bus.ask(RENEW, ask, node=self._node, timeout=10)
                 fresh = self.me.identity.renewed(news)
                 if set(news.authority_keys) - set(fresh.authority_keys):
                     log.warning(
                         "the server has other keys, and none that is pinned vouches for them"
                     )
+                told = fresh.newest_ca == ask.ca
                 self.me.become(fresh)
                 pause = min(60.0, often)  # until the helper has heard it too
                 await self.place.hands.learn(news.notices)
-                pause = often * random.uniform(0.9, 1.0)  # noqa: S311
+                pause = often * random.uniform(0.9, 1.0) if told else 0.0  # noqa: S311
             except (MusterError, OSError) as error:
                 log.warning("the credentials could not be renewed: %s", error)
             # also after a success: by a clock that runs ahead the next one is due at once

@@ -12,6 +12,7 @@ from muster.agent.home import Home
 from muster.agent.identity import Identity
 from muster.agent.policy import Policy, own_name
 from muster.agent.settings import Settings
+from muster.agent.trusting import ADVICE
 from muster.agent.units import HELPER
 from muster.contracts.errors import Conflict, MusterError, Unavailable
 from muster.kit.files import locked
@@ -125,6 +126,8 @@ def _server(home: Home, _settings: Settings) -> str:
         host, port = parts.hostname or "", parts.port or 4222
         try:
             _greet(host, port, identity.tls)
+        except ssl.SSLCertVerificationError as error:
+            reasons.append(f"{url}: {error.verify_message}: {ADVICE}")
         except OSError as error:
             reasons.append(f"{url}: {error}")
         else:

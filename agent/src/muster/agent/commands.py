@@ -90,7 +90,7 @@ def _join(given: argparse.Namespace, home: Home, settings: Settings) -> int:
             home.write(home.policy, MONITOR_ONLY)
         elif users:
             home.write(home.policy, allowing(users))
-        Identity.of(joined, key).save(home)
+        Identity.of(joined, key, token.url).save(home)
     _say(f"joined as node {joined.node}")
     if joined.pending:
         _say(f"an administrator has to approve it first: muster node approve {joined.node}")

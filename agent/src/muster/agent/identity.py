@@ -1,17 +1,21 @@
 """Who this node is: what joining gave it, and the key that never left the host."""
 
 import ssl
+from collections.abc import Sequence
 
 from pydantic import ValidationError
 
 from muster.agent.home import Home
 from muster.contracts.authority import Joined, Renewed
 from muster.contracts.base import Message
+from muster.contracts.certificates import CaNews
 from muster.contracts.errors import Conflict
 from muster.contracts.names import NodeId
 from muster.kit import wire
 from muster.kit.client import Credentials
 from muster.kit.identity import natsjwt
+from muster.kit.identity.authorities import hear, newest
+from muster.kit.identity.certificates import client_context
 from muster.kit.identity.nkeys import Key
 from muster.kit.identity.rotation import follow
 
@@ -30,11 +34,13 @@ class Identity(Message):
     epoch: int
     urls: list[str]
     ca: str = ""
+    server: str = ""
+    """The gateway: where another CA is heard of, if the broker has it already."""
 
     @classmethod
-    def of(cls, joined: Joined, key: Key) -> "Identity":
-        """Return the identity that the server has given to *key*."""
-        return cls(**joined.model_dump(), seed=key.seed)
+    def of(cls, joined: Joined, key: Key, server: str = "") -> "Identity":
+        """Return the identity that the *server* has given to *key*."""
+        return cls(**joined.model_dump(), seed=key.seed, server=server)
 
     @classmethod
     def load(cls, home: Home) -> "Identity":
@@ -53,19 +59,39 @@ class Identity(Message):
     def renewed(self, news: Renewed) -> "Identity":
         """Return it with a fresh JWT; the epoch never goes back.
 
-        Other keys are pinned only if those that are pinned have vouched for them.
+        Other keys are pinned only if those that are pinned have vouched for them, and other CAs
+        only if one of these keys has.
         """
+        keys = follow(self.authority_keys, news.notices)
         values = {
             "jwt": news.jwt,
             "epoch": max(self.epoch, news.epoch),
-            "authority_keys": follow(self.authority_keys, news.notices),
+            "authority_keys": keys,
+            "ca": hear(self.ca, news.ca, _raw(keys)),
+            "server": self.server or news.server,
         }
         return self.model_copy(update=values)
+
+    def heard(self, news: CaNews) -> "Identity":
+        """Return it with the CAs that it should trust by *news*, whoever has brought them.
+
+        The keys stay as they are: who brings old news must not bring old keys back.
+        """
+        keys = [*self.authority_keys, *follow(self.authority_keys, news.keys)]
+        return self.model_copy(update={"ca": hear(self.ca, news.notice, _raw(keys))})
+
+    @property
+    def newest_ca(self) -> str:
+        """The fingerprint of the youngest CA that it trusts; empty without TLS."""
+        try:
+            return newest(self.ca)
+        except ValueError:
+            return "unreadable"
 
     @property
     def keys(self) -> list[bytes]:
         """The raw public keys of the authority."""
-        return [natsjwt.bytes64(text) for text in self.authority_keys]
+        return _raw(self.authority_keys)
 
     @property
     def credentials(self) -> Credentials:
@@ -75,7 +101,7 @@ class Identity(Message):
     @property
     def tls(self) -> ssl.SSLContext | None:
         """A context that trusts the server's own authority; None on a broker without TLS."""
-        return ssl.create_default_context(cadata=self.ca) if self.ca else None
+        return client_context(self.ca) if self.ca else None
 
     def renew_in(self, now: float) -> float | None:
         """Return the seconds until a fresh JWT is due; None if this one never ends."""
@@ -84,3 +110,7 @@ class Identity(Message):
             return None
         issued, ends = float(claims["iat"]), float(claims["exp"])
         return max(0.0, issued + (ends - issued) * RENEW_AT - now)
+
+
+def _raw(keys: Sequence[str]) -> list[bytes]:
+    return [natsjwt.bytes64(text) for text in keys]

@@ -20,8 +20,10 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from muster.contracts.authority import Join, Joined
+from muster.contracts.certificates import CaNews
 from muster.contracts.errors import BY_CODE, Denied, Malformed, MusterError, Unavailable
-from muster.kit.identity.certificates import blind_context, client_context, fingerprint
+from muster.kit.identity.authorities import follow
+from muster.kit.identity.certificates import blind_context, client_context, fingerprint, split
 from muster.kit.identity.nkeys import Key
 from muster.kit.text import clean
 
@@ -98,20 +100,37 @@ def join(token: Token, hostname: str = "") -> tuple[Joined, Key]:
 
 
 def _trusted(token: Token) -> ssl.SSLContext:
-    """Return a context that trusts the authority whose fingerprint the token has."""
+    """Return a context that trusts the authority whose fingerprint the token has.
+
+    And the one that it vouches for, if it has been replaced since the token was made. What else
+    the server shows is not believed.
+    """
     first = urllib.request.Request(token.endpoint("ca"))  # noqa: S310
-    pem = _fetch(first, blind_context()).decode("ascii", "replace")
+    shown = _fetch(first, blind_context()).decode("ascii", "replace")
     try:
-        found = fingerprint(pem)
-        context = client_context(pem)
+        every = split(shown)
     except ValueError as error:
         raise Denied("the server has no certificate of an authority to show") from error
-    if found != token.fingerprint:
+    mine = next((pem for pem in every if fingerprint(pem) == token.fingerprint), "")
+    if not mine:
         raise Denied(
             "the server's certificate authority is not the one that the token names: "
             "somebody may be in between, or the token is of another server"
         )
-    return context
+    if mine != every[0]:
+        mine += follow(mine, shown, news_of(token.url).vouchers)
+    return client_context(mine)
+
+
+def news_of(server: str) -> CaNews:
+    """Ask a gateway, which need not be trusted, what became of the server's CA."""
+    if not server.startswith("https:"):
+        raise Unavailable("no gateway is known that could tell of another CA")
+    request = urllib.request.Request(f"{server.rstrip('/')}/api/v1/ca/news")  # noqa: S310
+    try:
+        return CaNews.model_validate_json(_fetch(request, blind_context()))
+    except ValidationError as error:
+        raise Malformed("the server's answer is not one of Muster") from error
 
 
 def _fetch(request: urllib.request.Request, context: ssl.SSLContext | None) -> bytes:

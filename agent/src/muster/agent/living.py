@@ -20,8 +20,10 @@ from muster.agent.privileged.asking import helper_hands
 from muster.agent.runs import Place
 from muster.agent.settings import Settings
 from muster.agent.telling import Reporter
+from muster.agent.trusting import Trusting
 from muster.contracts.errors import Conflict, MusterError, Unavailable
 from muster.kit.bus import Bus, connect
+from muster.kit.client import Trust
 from muster.kit.files import locked
 from muster.kit.tasks import until
 
@@ -76,6 +78,7 @@ async def _connected(me: Self, settings: Settings, journal: Journal, hands: Hand
     if expired:
         log.warning("the credentials are old: if the server refuses them, join again")
     admission = Admission(lambda: me.identity.credentials)
+    trusting = Trusting(me)
 
     async def admitted() -> None:
         admission.admitted()
@@ -84,7 +87,7 @@ async def _connected(me: Self, settings: Settings, journal: Journal, hands: Hand
         identity.urls,
         name=identity.node,
         creds=admission.credentials,
-        tls=identity.tls,
+        trust=Trust(trusting.context, trusting.failed),
     ) as bus:
         admission.admitted()
         bus.on_connect(admitted)

@@ -28,6 +28,11 @@ class Context:
     """A path, or the PEM itself, or nothing: the system's authorities."""
     person: str = ""
 
+    @property
+    def pinned(self) -> bool:
+        """Whether the CA itself is here, and not where it is found."""
+        return bool(self.ca) and str(self.ca).lstrip().startswith("-----BEGIN")
+
     def save(self, path: Path) -> None:
         """Write the context so that only its owner can read it, at once or not at all."""
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
@@ -96,6 +101,6 @@ def _checked(path: Path, told: Any) -> Context:
         raise Failure(t("context.url", path=path, url=context.url))
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
         raise Failure(t("context.plain", url=context.url))
-    if context.ca and not context.ca.lstrip().startswith("-----BEGIN"):
+    if context.ca and not context.pinned:
         return replace(context, ca=str(path.parent / context.ca))
     return context

@@ -1,6 +1,7 @@
 """What every command gets: which server is meant, and a connection to it when it is needed."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -10,6 +11,7 @@ import click
 from muster.cli import context
 from muster.cli.client import Client
 from muster.cli.context import Context
+from muster.cli.i18n import t
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -40,8 +42,14 @@ class Session:
     def client(self) -> Client:
         """The connection to the server; the first use opens it."""
         if self._client is None:
-            self._client = Client(self.load())
+            self._client = Client(self.load(), keep=self._keep)
         return self._client
+
+    def _keep(self, found: Context) -> None:
+        """Pin another CA of the same server, which the one before has vouched for."""
+        with suppress(OSError):  # then it is found out again each time
+            found.save(self.place)
+        click.echo(t("client.followed", url=found.url), err=True)
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:

@@ -181,6 +181,9 @@ class Joined(Message):
 class RenewJwt(Message):
     """A node asks for a fresh JWT for the key that it has."""
 
+    ca: ShortText | None = None
+    """The fingerprint of the youngest CA that it trusts; empty if it speaks without TLS."""
+
 
 class KeyNotice(Message):
     """Which keys may sign from now on, sealed by one that might before."""
@@ -192,6 +195,15 @@ class KeyNotice(Message):
     """See `muster.kit.identity.seals`."""
 
 
+class CaNotice(Message):
+    """Which certificate authorities the server may be of from now on."""
+
+    ca: Annotated[str, Field(max_length=64 * 1024)]
+    """PEM, the one that issues first."""
+    seal: ShortText
+    """By a key that may sign commands; see `muster.kit.identity.authorities`."""
+
+
 class Renewed(Message):
     """A fresh JWT, and what has become of the keys that the node has pinned."""
 
@@ -200,6 +212,9 @@ class Renewed(Message):
     epoch: Int
     notices: Annotated[list[KeyNotice], Field(max_length=64)] = []
     """Oldest first, see `muster.kit.identity.rotation`."""
+    ca: CaNotice | None = None
+    server: ShortText = ""
+    """Where the gateway is, for a node that finds the broker under another CA."""
 
 
 class RevokeNode(Message):

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Mapping
 from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
@@ -42,9 +43,15 @@ class Part(NamedTuple):
     end: bool
 
 
-@lru_cache(maxsize=1)
 def client() -> httpx.Client:
-    """Return the one connection pool to the gateway; no proxy, no cookies of its own."""
+    """Return the one connection pool to the gateway; another one after a change of the CA."""
+    ca = settings().ca
+    return pool(Path(ca).stat().st_mtime_ns if ca else 0)
+
+
+@lru_cache(maxsize=1)
+def pool(_changed: int) -> httpx.Client:
+    """Open it: no proxy, no cookies of its own."""
     found = settings()
     verify: ssl.SSLContext | bool = True
     if found.ca:

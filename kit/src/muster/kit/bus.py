@@ -7,7 +7,6 @@ the few parts that speak to agents.
 
 import asyncio
 import logging
-import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from muster.contracts.authority import FLOODS, REFUSED, Flood, Refusal, Ticket
 from muster.contracts.base import Answer, Ask, Call, Event, Fact, Message, Nothing
 from muster.contracts.errors import Malformed, MusterError, NoAnswer, TooLarge, Unavailable
 from muster.kit import durable, serve, wire
-from muster.kit.client import SLOWEST, AnswerLostError, Credentials, open_client
+from muster.kit.client import PLAIN, SLOWEST, AnswerLostError, Credentials, Trust, open_client
 from muster.kit.flooding import Flooding, Pace
 from muster.kit.rights import Rights
 from muster.kit.serve import Caller, answers
@@ -319,7 +318,7 @@ async def connect(
     *,
     name: str,
     creds: Path | Callable[[], Credentials] | None = None,
-    tls: ssl.SSLContext | None = None,
+    trust: Trust = PLAIN,
     keys: Sequence[bytes] = (),
     slowest: float = SLOWEST,
 ) -> AsyncGenerator[Bus]:
@@ -344,7 +343,7 @@ async def connect(
         [urls] if isinstance(urls, str) else urls,
         name=name,
         credentials=source,
-        tls=tls,
+        trust=trust,
         slowest=slowest,
         reconnected=reconnected,
     )

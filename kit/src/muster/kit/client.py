@@ -1,15 +1,19 @@
 """The connection below the bus: credentials, TLS, and a reconnect that never gives up."""
 
+import asyncio
 import base64
 import logging
 import random
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from nats.aio.client import Client, Server
+from nats.aio.client import DEFAULT_BUFFER_SIZE, Client, Server
+from nats.aio.transport import TcpTransport
 from nats.errors import Error
 
 from muster.kit.identity.nkeys import Key
@@ -18,6 +22,9 @@ log = logging.getLogger(__name__)
 
 SLOWEST: Final = 5.0
 """Seconds between two attempts to reconnect, at most."""
+
+
+_FAREWELL: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +45,55 @@ class AnswerLostError(Error):
     """The connection broke between a request and its answer."""
 
 
+async def _do_nothing(error: Exception) -> None:
+    """Leave it at the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whom a client takes for its server."""
+
+    context: Callable[[], ssl.SSLContext | None]
+    """Asked at each attempt: authorities come and go. None: there is no TLS."""
+    failed: Callable[[Exception], Awaitable[None]] = _do_nothing
+    """Told of each attempt that has failed, before the next."""
+
+
+PLAIN: Final = Trust(lambda: None)
+"""Without TLS."""
+
+
+class _Transport(TcpTransport):
+    """Waits for the end of a connection, but not for ever.
+
+    After a TLS handshake that has failed the end is never told, and nats-py would not try again.
+    """
+
+    async def wait_closed(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL):
+                await super().wait_closed()  # type: ignore[no-untyped-call]
+
+
 class EndlessClient(Client):
     """A client that reconnects after every error of the server.
 
     nats-py closes for good on errors such as "user authentication expired" or "revoked". An
     agent must outlive them: its rights may come back, or a new JWT may lie on its disk.
     """
+
+    trust: Trust | None = None
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """Whom to trust at this attempt."""
+        return (self.trust and self.trust.context()) or super().ssl_context
+
+    async def _connect_to_server(self, s: Any) -> None:
+        s.last_attempt = time.monotonic()
+        transport = self._transport or _Transport()  # type: ignore[no-untyped-call]
+        await transport.connect(s.uri, DEFAULT_BUFFER_SIZE, self.options["connect_timeout"])
+        self._transport = transport
 
     def abandon(self) -> None:
         """Fail the requests that wait for an answer: it was meant for a connection that is gone."""
@@ -98,13 +148,20 @@ async def open_client(
     *,
     name: str,
     credentials: Callable[[], Credentials] | None,
-    tls: ssl.SSLContext | None,
+    trust: Trust,
     slowest: float,
     reconnected: Callable[[], Awaitable[None]],
 ) -> Client:
-    """Connect, trying without end; *credentials* are asked for at each attempt."""
+    """Connect, trying without end; *credentials* and *trust* are asked at each attempt."""
     client = EndlessClient()
     complaints = Complaints(name)
+
+    async def error(error: Exception) -> None:
+        await complaints.error(error)
+        try:
+            await trust.failed(error)
+        except Exception:  # nats-py would never try again
+            log.exception("%s: what is done about it failed", name)
 
     async def lost() -> None:
         client.abandon()
@@ -121,13 +178,14 @@ async def open_client(
         options["signature_cb"] = lambda nonce: base64.b64encode(
             credentials().key.sign(nonce.encode())
         )
-    if tls is not None:
+    if (tls := trust.context()) is not None:
+        client.trust = trust
         options |= {"tls": tls, "tls_handshake_first": True}
     await client.connect(
         list(urls),
         name=name,
         inbox_prefix=f"_INBOX_{name}",
-        error_cb=complaints.error,
+        error_cb=error,
         disconnected_cb=lost,
         reconnected_cb=again,
         reconnect_to_server_handler=backing_off(slowest),

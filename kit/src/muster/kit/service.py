@@ -20,6 +20,7 @@ from muster.contracts.errors import MusterError
 from muster.contracts.people import RIGHTS_AFTER, RIGHTS_CHANGED, RightsAfter, RightsChanged
 from muster.kit import bus, logs, settings
 from muster.kit.bus import Bus
+from muster.kit.client import Trust
 from muster.kit.durable import ensure_streams
 from muster.kit.health import Health
 from muster.kit.identity.certificates import client_context
@@ -101,12 +102,13 @@ async def connection(
     name: str, options: ServiceSettings, creds: Path | None = None
 ) -> AsyncGenerator[Bus]:
     """Open a bus as *name* with the service's settings."""
-    tls = client_context(options.ca.read_text()) if options.ca else None
+    ca = options.ca
+    trust = Trust(lambda: client_context(ca.read_text()) if ca else None)  # it may be another now
     async with bus.connect(
         options.nats,
         name=name,
         creds=creds or options.creds_of(name),
-        tls=tls,
+        trust=trust,
         keys=options.public_keys(),
         slowest=1.0,
     ) as line:

@@ -22,9 +22,12 @@ from muster.contracts.names import new_id, new_node_id
 from muster.contracts.policy import Grant
 from muster.kit import bus
 from muster.kit.bus import Bus
+from muster.kit.client import PLAIN, Trust
 from muster.kit.files import write_private
 from muster.kit.identity import natsjwt, tickets
+from muster.kit.identity.authorities import Authorities
 from muster.kit.identity.broker import Listener, server_config
+from muster.kit.identity.certificates import client_context
 from muster.kit.identity.nkeys import Key
 from muster.kit.identity.world import World
 
@@ -53,6 +56,8 @@ class Broker:
     port: int = field(default_factory=free_port)
     monitor_port: int = field(default_factory=free_port)
     process: "subprocess.Popen[bytes] | None" = None
+    secure: bool = False
+    """Speaks TLS, with a CA of its own."""
 
     def __post_init__(self) -> None:
         """Make keys and credentials."""
@@ -64,7 +69,18 @@ class Broker:
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"nats://127.0.0.1:{self.port}"
+        return f"{'tls' if self.secure else 'nats'}://127.0.0.1:{self.port}"
+
+    @property
+    def authorities(self) -> Authorities:
+        """The CA of a broker that speaks TLS."""
+        return Authorities(self.data_dir / "tls")
+
+    @property
+    def trust(self) -> Trust:
+        """What a client of it needs."""
+        ca = self.authorities.bundle
+        return Trust(lambda: client_context(ca.read_text())) if self.secure else PLAIN
 
     @property
     def authority_key(self) -> Ed25519PrivateKey:
@@ -78,7 +94,12 @@ class Broker:
 
     def write_config(self) -> None:
         """Write ``nats.conf``."""
-        listener = Listener("127.0.0.1", self.port, self.monitor_port, disk=2 << 30)
+        cert = self.authorities.server if self.secure else None
+        if self.secure:
+            self.authorities.open(["127.0.0.1", "localhost"], datetime.now(UTC))
+        listener = Listener(
+            "127.0.0.1", self.port, self.monitor_port, disk=2 << 30, cert=cert, key=cert
+        )
         text = server_config(self.world, self.data_dir / "nats", listener)
         write_private(self.data_dir / "nats" / "nats.conf", text)
 
@@ -137,7 +158,12 @@ class Broker:
     def connect(self, name: str) -> AbstractAsyncContextManager[Bus]:
         """Open a bus as a service, or as a node that `node` has made."""
         return bus.connect(
-            self.url, name=name, creds=self.creds(name), keys=[self.public_key], slowest=0.5
+            self.url,
+            name=name,
+            creds=self.creds(name),
+            keys=[self.public_key],
+            slowest=0.5,
+            trust=self.trust,
         )
 
     def ticket(

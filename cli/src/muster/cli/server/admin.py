@@ -1,4 +1,4 @@
-"""`muster admin reset`: back in, for who can write the server's files."""
+"""`muster admin`: back in, other keys, another CA, for who can write the server's files."""
 
 import asyncio
 import importlib
@@ -33,6 +33,25 @@ def key(data_dir: Path, step: str, *, force: bool) -> None:
         click.echo(t("server.admin.key.restart"), err=True)
 
 
+@admin.command(help=t("server.admin.ca"))
+@data_dir_option
+@click.argument("step", type=click.Choice(("status", "prepare", "switch", "retire")))
+@click.option("--force", is_flag=True, help=t("server.admin.ca.force"))
+def ca(data_dir: Path, step: str, *, force: bool) -> None:
+    """Replace the CA, without joining any node again."""
+    rotating = importlib.import_module("muster.authority.rotating_ca")
+    layout, options = _authority(data_dir)
+    found = _done(rotating.step(options, layout.tls, step, force=force))
+    click.echo(t(f"server.admin.ca.{found.state}"))
+    for number, one in enumerate(found.fingerprints):
+        click.echo(t("server.admin.ca.other" if number else "server.admin.ca.issues", sha256=one))
+    if found.deaf:
+        click.echo(t("server.admin.ca.deaf", count=len(found.deaf), nodes=found.nodes))
+        click.echo("\n".join(f"  {node}" for node in found.deaf))
+    elif len(found.fingerprints) > 1:
+        click.echo(t("server.admin.ca.heard", nodes=found.nodes))
+
+
 @admin.command(help=t("server.admin.reset"))
 @data_dir_option
 @click.argument("name", default="admin", metavar=t("meta.maybe_user"))
@@ -60,7 +79,7 @@ def _authority(data_dir: Path) -> tuple[Layout, Any]:
         raise click.ClickException(str(error)) from error
 
 
-def _done(work: Coroutine[Any, Any, str]) -> str:
+def _done(work: Coroutine[Any, Any, Any]) -> Any:
     try:
         return asyncio.run(work)
     except MusterError as error:

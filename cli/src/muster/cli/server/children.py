@@ -30,14 +30,23 @@ class Child:
     log_file: Path
     env: Mapping[str, str] = field(default_factory=dict)
     pass_fds: tuple[int, ...] = ()
+    _alive: list[asyncio.subprocess.Process] = field(default_factory=list)
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send it a signal, if it runs."""
+        for process in self._alive:
+            with suppress(ProcessLookupError):
+                process.send_signal(number)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until *stop* is set, which ends it; raise if it ends by itself."""
         process = await self._start()
+        self._alive.append(process)
         try:
             async with running(_wait(stop), f"{self.name}: stop") as told:
                 await _first(process, told)
         finally:
+            self._alive.remove(process)
             ended = process.returncode
             await _end(process)
         if ended is not None:

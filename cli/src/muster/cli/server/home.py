@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from muster.cli.server import broker, parts, ports
+from muster.cli.server import broker, certificates, parts, ports
 from muster.cli.server.children import Child
 from muster.cli.server.layout import Layout, write_state
 from muster.cli.server.settings import ServerSettings
@@ -23,6 +23,7 @@ from muster.cli.server.world import prepare
 from muster.contracts.errors import Conflict, Unavailable
 from muster.kit import logs
 from muster.kit.files import write_private
+from muster.kit.identity.authorities import Authorities
 from muster.kit.identity.certificates import client_context
 from muster.kit.run import supervise
 from muster.kit.tasks import running
@@ -114,8 +115,7 @@ class Home:
             self.socket = stack.enter_context(_socket(self.layout))
             self._state(ready=False)
             stack.callback(self.layout.state.unlink, missing_ok=True)
-            await self._watch(stack, broker.child(self.layout, self.lock))
-            await broker.healthy(where.monitor_port)
+            await self._broker(stack)
             for name in parts.installed():
                 await self._service(stack, name)
             await self._gateway_ready()
@@ -129,6 +129,14 @@ class Home:
             self._remember_ports()
             self._state(ready=True)
             yield where
+
+    async def _broker(self, stack: AsyncExitStack) -> None:
+        where, child = self.where, broker.child(self.layout, self.lock)
+        await self._watch(stack, child)
+        await broker.healthy(where.monitor_port)
+        if where.tls:
+            keeping = certificates.keep(self.layout, self.options, where, child)
+            await stack.enter_async_context(running(keeping, "certificates"))
 
     async def _watch(self, stack: AsyncExitStack, child: Child) -> None:
         await stack.enter_async_context(_kept(child.name, child.run))
@@ -157,20 +165,18 @@ class Home:
             values |= {"node_urls": [where.nats_url(where.address)], "public_url": where.url}
         if name == "gateway":
             own = self.options.tls_cert, self.options.tls_key
-            cert, key = own if all(own) else (self._tls("server.pem"), self._tls("server.key"))
+            mine = Authorities(self.layout.tls)
+            cert, key = own if all(own) else (mine.server, mine.server)
             values |= {
                 "host": where.host,
                 "port": where.port,
                 "public_url": where.url,
                 "tls_cert": str(cert) if tls else None,
                 "tls_key": str(key) if tls else None,
-                "web_ca": str(self._tls("ca.pem")) if tls and not all(own) else None,
+                "web_ca": str(mine.bundle) if tls and not all(own) else None,
                 "dashboard": f"unix:{self.socket}" if self.options.dashboard else "",
             }
         return {key: value for key, value in values.items() if value is not None}
-
-    def _tls(self, name: str) -> Any:
-        return self.layout.root / "tls" / name
 
     async def _gateway_ready(self) -> None:
         """Wait until the gateway says that everything behind it answers."""
@@ -200,7 +206,8 @@ class Home:
             headers=headers,
             method=method,
         )
-        context = client_context((self._tls("ca.pem")).read_text()) if self.where.tls else None
+        ca = Authorities(self.layout.tls).bundle
+        context = client_context(ca.read_text()) if self.where.tls else None
         try:
             with urllib.request.urlopen(request, timeout=10, context=context) as answer:  # noqa: S310
                 return answer.status, _parsed(answer.read())

@@ -59,6 +59,11 @@ class Layout:
         return self.root / "logs"
 
     @property
+    def tls(self) -> Path:
+        """The server's own authorities and its certificate."""
+        return self.root / "tls"
+
+    @property
     def agent(self) -> Path:
         """The local agent's own data directory."""
         return self.root / "agent"

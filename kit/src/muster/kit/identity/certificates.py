@@ -10,8 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -22,6 +24,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+_MOST: Final = 64 * 1024
+"""Characters of a bundle: some 80 certificates."""
+
 
 @dataclass(frozen=True, slots=True)
 class Issued:
@@ -31,11 +36,11 @@ class Issued:
     key: bytes
 
 
-def create_ca(name: str = "Muster CA") -> Issued:
-    """Return a fresh certificate authority."""
+def create_ca(name: str = "Muster CA", *, after: datetime | None = None) -> Issued:
+    """Return a fresh certificate authority, whose life begins no earlier than *after*."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
-        _builder(_named(name), _named(name), key.public_key(), timedelta(days=3652))
+        _builder(_named(name), _named(name), key.public_key(), timedelta(days=3652), after)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs=True), critical=True)
     )
@@ -46,8 +51,7 @@ def issue_server(ca: Issued, hosts: Iterable[str], *, days: int = 365) -> Issued
     """Return a server certificate for *hosts* (names or addresses)."""
     names = [_general(host) for host in dict.fromkeys(hosts)]
     issuer = x509.load_pem_x509_certificate(ca.cert)
-    ca_key = load_pem_private_key(ca.key, None)
-    assert isinstance(ca_key, ec.EllipticCurvePrivateKey)  # noqa: S101  # we made it
+    ca_key = _private(ca.key)
     key = ec.generate_private_key(ec.SECP256R1())
     authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
     builder = (
@@ -59,6 +63,64 @@ def issue_server(ca: Issued, hosts: Iterable[str], *, days: int = 365) -> Issued
         .add_extension(authority, critical=False)
     )
     return _issued(builder.sign(ca_key, hashes.SHA256()), key)
+
+
+def vouch(ca: Issued, other: bytes, now: datetime) -> bytes | None:
+    """Return a certificate in which *ca* says that *other* is an authority; None if it may not.
+
+    An authority that has expired can vouch for nobody.
+    """
+    issuer, wanted = x509.load_pem_x509_certificate(ca.cert), x509.load_pem_x509_certificate(other)
+    if issuer.not_valid_after_utc <= now:
+        return None
+    public = wanted.public_key()
+    assert isinstance(public, ec.EllipticCurvePublicKey)  # noqa: S101  # we made it
+    ca_key = _private(ca.key)
+    until = min(issuer.not_valid_after_utc, wanted.not_valid_after_utc)
+    builder = (
+        _builder(wanted.subject, issuer.subject, public, until - datetime.now(UTC))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs=True), critical=True)
+    )
+    return builder.sign(ca_key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def split(bundle: str) -> list[str]:
+    """Return the certificates of a bundle one by one, each as we would write it.
+
+    Raises `ValueError` if there is none, or something that is none, or far too many.
+    """
+    if len(bundle) > _MOST:
+        raise ValueError("that is too long for certificates")
+    found = x509.load_pem_x509_certificates(bundle.encode())
+    return [one.public_bytes(Encoding.PEM).decode() for one in found]
+
+
+def is_key_of(key: bytes, cert: bytes) -> bool:
+    """Whether the private key in the PEM *key* is that of the certificate *cert*."""
+    try:
+        public = _private(key).public_key()
+    except ValueError:  # there is none in it
+        return False
+    return x509.load_pem_x509_certificate(cert).public_key() == public
+
+
+def issued_by(ca: bytes, cert: bytes) -> bool:
+    """Whether the authority *ca* has issued *cert*."""
+    try:
+        x509.load_pem_x509_certificate(cert).verify_directly_issued_by(
+            x509.load_pem_x509_certificate(ca)
+        )
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def names_of(cert: bytes) -> list[str]:
+    """Return the names and addresses that a server's certificate is for."""
+    found = x509.load_pem_x509_certificate(cert)
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return [str(name.value) for name in names]
 
 
 def blind_context() -> ssl.SSLContext:
@@ -104,6 +166,12 @@ def client_context(ca: str) -> ssl.SSLContext:
     return context
 
 
+def _private(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    key = load_pem_private_key(pem, None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101  # we made it
+    return key
+
+
 def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
@@ -116,16 +184,21 @@ def _general(host: str) -> x509.GeneralName:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, life: timedelta
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    life: timedelta,
+    after: datetime | None = None,
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
+    begins = now - timedelta(hours=1)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_before(max(begins, after) if after else begins)
         .not_valid_after(now + life)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )

@@ -24,6 +24,7 @@ from muster.contracts import (
     accounts,
     approvals,
     authority,
+    certificates,
     devices,
     factors,
     nodes,
@@ -133,7 +134,8 @@ def _asks(name: str) -> list[str]:
         all_ask: tuple[Call[Any, Any], ...] = (RIGHTS_AFTER, authority.FLOODS, authority.REFUSED)
         return [call.subject for call in (*all_ask, *_ASKS[name])]
     modules = (
-        accounts, approvals, authority, devices, factors, nodes, oidc, passkeys, people, runs
+        accounts, approvals, authority, certificates, devices, factors, nodes, oidc, passkeys,
+        people, runs,
     )  # fmt: skip
     calls = [found for one in modules for found in vars(one).values() if isinstance(found, Call)]
     own = {NODE, ACCOUNT}
@@ -259,7 +261,16 @@ class World:
     def operator_jwt(self) -> str:
         """Return the JWT of the operator."""
         nats = {"system_account": self.system.public}
-        return natsjwt.encode("operator", self.operator.public, "muster", nats, self.operator)
+        fresh = natsjwt.encode("operator", self.operator.public, "muster", nats, self.operator)
+        return self._kept("operator", fresh)
+
+    def _kept(self, name: str, fresh: str) -> str:
+        """Return the JWT of before if it says the same: a broker that reloads takes no other."""
+        path = self.keys / f"{name}.jwt"
+        said = path.read_text() if path.exists() else ""
+        if not said or natsjwt.claims(said)["nats"] != natsjwt.claims(fresh)["nats"]:
+            write_private(path, said := fresh)
+        return said
 
     def system_jwt(self) -> str:
         """Return the JWT of the account SYS."""
@@ -279,7 +290,8 @@ class World:
             },
         ]
         nats = {"limits": natsjwt.UNLIMITED, "exports": exports}
-        return natsjwt.encode("account", self.system.public, "SYS", nats, self.operator)
+        fresh = natsjwt.encode("account", self.system.public, "SYS", nats, self.operator)
+        return self._kept("system", fresh)
 
     def account_jwt(self, revocations: Mapping[str, int] | None = None) -> str:
         """Return the JWT of the account MUSTER.

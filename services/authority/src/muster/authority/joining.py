@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from muster.authority import chain, store
+from muster.authority.certificates import NOTICES, CaCalls
 from muster.authority.part import SERVER, address_of, digest, new_secret
 from muster.authority.pushing import Pushing
 from muster.contracts.authority import (
@@ -45,16 +46,16 @@ from muster.contracts.nodes import (
 from muster.kit import outbox
 from muster.kit.bus import Caller, answers
 from muster.kit.identity import natsjwt, nkeys
+from muster.kit.identity.authorities import newest
 from muster.kit.identity.rotation import Rotation
 from muster.kit.text import clean
 
 log = logging.getLogger(__name__)
 
-_NOTICES: Final = 64
 _AGAIN: Final = "make another with: muster node token"
 
 
-class Joining(Pushing):
+class Joining(CaCalls, Pushing):
     """Who may be a node."""
 
     @answers(CREATE_JOIN_TOKEN)
@@ -134,7 +135,7 @@ class Joining(Pushing):
             authority_keys=self._public_keys(),
             epoch=await self._epoch(),
             urls=self.tools.settings.node_urls or self.tools.settings.nats,
-            ca=self.tools.settings.ca.read_text() if self.tools.settings.ca else "",
+            ca=self.ca_bundle(),
             pending=pending,
         )
 
@@ -158,6 +159,7 @@ class Joining(Pushing):
             "jwt_expires": self._until(now),
             "renewed": now,
             "pending": token.approve,
+            "ca": newest(self.ca_bundle()),
         }
         store.add_node(conn, row)
         fact = NodeJoined(
@@ -190,7 +192,7 @@ class Joining(Pushing):
         await self.tools.db.write(note)
 
     @answers(RENEW)
-    async def renew(self, ask: RenewJwt, caller: Caller) -> Renewed:  # noqa: ARG002
+    async def renew(self, ask: RenewJwt, caller: Caller) -> Renewed:
         """Give a node a fresh JWT for the key that it has."""
         node, now = str(caller.node), self.tools.now()
 
@@ -198,7 +200,7 @@ class Joining(Pushing):
             row = store.node(conn, node)
             if row is None or row.revoked is not None:
                 raise Denied("this node has been revoked")
-            store.extend(conn, node, now, self._until(now))
+            store.extend(conn, node, now, self._until(now), ask.ca)
             return row
 
         row = await self.tools.db.write(extend)
@@ -206,7 +208,9 @@ class Joining(Pushing):
             jwt=self._mint(node, row.public_key, now),
             authority_keys=self._public_keys(),
             epoch=await self._epoch(),
-            notices=Rotation(self.tools.settings.keys_dir).notices()[-_NOTICES:],
+            notices=Rotation(self.tools.settings.keys_dir).notices()[-NOTICES:],
+            ca=self.ca_notice(),
+            server=self.tools.settings.public_url[:200],
         )
 
     @answers(APPROVE_NODE)

@@ -136,9 +136,9 @@ def node(conn: Connection, node: str) -> Any | None:
     return conn.execute(select(nodes).where(nodes.c.id == node)).first()
 
 
-def extend(conn: Connection, node: str, now: datetime, until: datetime) -> None:
-    """Note that a node has fresh credentials, and how long they are good for."""
-    values = {"renewed": now, "jwt_expires": until}
+def extend(conn: Connection, node: str, now: datetime, until: datetime, ca: str | None) -> None:
+    """Note that a node has fresh credentials, how long they are good for, and whom it trusts."""
+    values = {"renewed": now, "jwt_expires": until, "ca": ca}
     conn.execute(update(nodes).where(nodes.c.id == node).values(**values))
 
 

@@ -1,12 +1,16 @@
-"""uvicorn, started and stopped by us: it takes no signals and writes no access log."""
+"""uvicorn, started and stopped by us: it takes no signals and writes no access log.
+
+Its certificate is looked at every few seconds: another one is used from the next connection on.
+"""
 
 import asyncio
 import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 import uvicorn
@@ -16,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from muster.gateway.edge import HEAD_LIMIT
 from muster.gateway.settings import Settings
 from muster.kit.identity.certificates import server_context
+from muster.kit.tasks import running
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +31,9 @@ _HEAD_TIME: Final = 15.0
 """Seconds for which a request's head may take, from the connection on or from its first byte."""
 
 _SOCKET_MESSAGE: Final = 1 << 20
+
+_LOOK: Final = 2.0
+"""Seconds between two looks at the certificate."""
 
 
 class _Protocol(HttpToolsProtocol):
@@ -79,13 +87,61 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Certificate:
+    """The certificate that is shown, as it is in its files."""
+
+    def __init__(self, cert: Path, key: Path) -> None:
+        """Read it; what is wrong with it is an error at once."""
+        self._cert, self._key = cert, key
+        self._seen = self._stamp()
+        self.context = server_context(cert, key)
+
+    async def forever(self) -> None:
+        """Show another one as soon as there is one; one that does not fit is told and not used."""
+        while True:
+            await asyncio.sleep(_LOOK)
+            try:
+                self._look()
+            except (OSError, ValueError) as error:
+                log.warning("the certificate in %s cannot be used: %s", self._cert, error)
+
+    def _look(self) -> None:
+        if (stamp := self._stamp()) == self._seen:
+            return
+        server_context(self._cert, self._key)  # the live one must not end up with half of a pair
+        self.context.load_cert_chain(self._cert, self._key)
+        self._seen = stamp
+        log.info("another certificate is shown", extra={"action": "certificate"})
+
+    def _stamp(self) -> list[tuple[int, int]]:
+        found = [path.stat() for path in (self._cert, self._key)]
+        return [(one.st_mtime_ns, one.st_ino) for one in found]
+
+
 @asynccontextmanager
 async def listening(app: ASGIApp, settings: Settings) -> AsyncGenerator[str]:
     """Serve *app* for as long as the block lasts; yield the URL."""
-    scheme = "https" if settings.tls_cert else "http"
+    cert = settings.tls_cert
+    if cert is None:
+        async with _listening(app, settings, None) as url:
+            yield url
+        return
+    shown = _Certificate(cert, settings.tls_key or cert)
+    async with (
+        _listening(app, settings, shown.context) as url,
+        running(shown.forever(), "certificate"),
+    ):
+        yield url
+
+
+@asynccontextmanager
+async def _listening(
+    app: ASGIApp, settings: Settings, tls: ssl.SSLContext | None
+) -> AsyncGenerator[str]:
+    scheme = "https" if tls else "http"
     with _bound(settings) as sock:
         host, port = sock.getsockname()[:2]
-        server = _Server(_config(app, settings))
+        server = _Server(_config(app, settings, tls))
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(server.serve([sock]), name="uvicorn")
             try:
@@ -106,7 +162,7 @@ def _bound(settings: Settings) -> socket.socket:
     return sock
 
 
-def _config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+def _config(app: ASGIApp, settings: Settings, tls: ssl.SSLContext | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=_Protocol,
@@ -117,16 +173,9 @@ def _config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies or None,
-        ssl_context_factory=_tls(settings),
+        ssl_context_factory=(lambda _config, _default: tls) if tls else None,
         limit_concurrency=settings.max_connections,
         timeout_graceful_shutdown=_GRACE,
         ws_max_size=_SOCKET_MESSAGE,
         ws_per_message_deflate=False,
     )
-
-
-def _tls(settings: Settings) -> Callable[[uvicorn.Config, object], ssl.SSLContext] | None:
-    cert, key = settings.tls_cert, settings.tls_key
-    if cert is None:
-        return None
-    return lambda _config, _default: server_context(cert, key or cert)

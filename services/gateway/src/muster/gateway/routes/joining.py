@@ -19,6 +19,7 @@ from muster.contracts.authority import (
     RevokeJoinToken,
 )
 from muster.contracts.base import NOTHING, Message
+from muster.contracts.certificates import CA_NEWS, CaNews
 from muster.contracts.errors import NotFound
 from muster.contracts.names import Id, PublicKey
 from muster.gateway.gate import Here, Me, gate_of
@@ -90,6 +91,15 @@ async def get_ca(gate: Here) -> Response:
     if not pem:
         raise NotFound("this gateway has no CA of its own")
     return Response(pem, media_type="application/x-pem-file")
+
+
+@router.get("/ca/news", summary="Get what became of the CA", **declared(PUBLIC, "getCaNews"))
+async def get_ca_news(gate: Here) -> CaNews:
+    """Answer which CAs the server has, with the proofs: for who trusts an earlier one.
+
+    It may be asked without trust: believe nothing but the seals and the vouchers.
+    """
+    return await gate.bus.ask(CA_NEWS, NOTHING)
 
 
 @router.post("/join", summary="Become a node", **declared(PUBLIC, "join"))
