@@ -16,7 +16,17 @@ from muster.gateway.limiter import Limiter
 from muster.kit.testing import Broker
 from tests.gateway.world import NODE, RUN, World, world
 
-OPEN = ("login", "ca", "ca/news", "join", "invitations/accept", "device", "device/token")
+OPEN = (
+    "login",
+    "ca",
+    "ca/news",
+    "join",
+    "join/challenge",
+    "join/certificate",
+    "invitations/accept",
+    "device",
+    "device/token",
+)
 PUBLIC = {f"/api/v1/{path}" for path in OPEN} | {
     "/health",
     "/healthz",

@@ -11,6 +11,7 @@ import pytest
 
 from muster.contracts import accounts as e
 from muster.contracts import authority as a
+from muster.contracts import certificates as c
 from muster.contracts import factors as f
 from muster.contracts import nodes as n
 from muster.contracts import passkeys as k
@@ -133,6 +134,7 @@ async def test_every_route_is_in_the_list_above(here: World) -> None:
     async with here.client(None) as client:
         document = (await client.get("/api/v1/openapi.json")).json()
     elsewhere = {"login", "logout", "getMe", "changePassword", "getCa", "getCaNews", "join"}
+    elsewhere |= {"challengeJoin", "joinByCertificate"}
     elsewhere |= {"acceptInvitation", "startDevice", "takeDevice"}
     elsewhere |= {"getOutput", "getFile", "getHealth", "getLiveness", "getReadiness", "getFigures"}
     named = {
@@ -332,9 +334,31 @@ async def test_a_host_joins_without_a_login(here: World) -> None:
     assert (asked.proof, asked.origin.address) == (b"\x01" * 64, "127.0.0.1")
 
 
+PAPERS = {key: value for key, value in JOIN.items() if key != "secret"} | {
+    "chain": "a certificate",
+    "nonce": "n0nce",
+    "signature": base64.urlsafe_b64encode(b"\x02" * 64).decode(),
+}
+
+
+async def test_a_host_joins_by_a_certificate_without_a_login(here: World) -> None:
+    """All is passed on as it came: the gateway judges nothing of it."""
+    async with here.client(None) as client:
+        challenge = await client.post("/api/v1/join/challenge")
+        assert challenge.json()["nonce"] == "n0nce"
+        lie = {"origin": {"address": "1.2.3.4"}}
+        answer = await client.post("/api/v1/join/certificate", json=PAPERS | lie)
+    assert a.Joined.model_validate_json(answer.content).node == NODE
+    asked = here.authority.last(c.JoinByCertificate)
+    assert (asked.chain, asked.nonce) == ("a certificate", "n0nce")
+    assert (asked.signature, asked.force) == (b"\x02" * 64, False)
+    assert asked.origin.address == "127.0.0.1"
+
+
 async def test_guessing_join_tokens_is_slow(one_broker: Broker) -> None:
-    """One address has few attempts a minute."""
+    """One address has few attempts a minute, by whatever door."""
     async with world(one_broker, joins_per_minute=2) as here, here.client(None) as client:
         bad = JOIN | {"secret": "guess"}
         codes = [(await client.post("/api/v1/join", json=bad)).status_code for _ in range(4)]
-    assert codes == [403, 403, 429, 429]
+        codes.append((await client.post("/api/v1/join/certificate", json=PAPERS)).status_code)
+    assert codes == [403, 403, 429, 429, 429]

@@ -97,6 +97,7 @@ def canned(call: Call[Any, Any], answer: Any) -> Any:
     return answers(call)(method)
 
 
+JOINED = a.Joined(node=NODE, jwt="j", authority_keys=["k"], epoch=1, urls=["nats://h:1"])
 USER = p.User(name="li", created=NOW)
 ACCOUNT = e.Account(name="ci", created=NOW, expires=NOW)
 CREDENTIALS = e.AccountCredentials(
@@ -200,7 +201,10 @@ class Authority(Peer):
         self.note(ask, caller)
         if ask.secret != "s3cret":  # noqa: S105
             raise Denied("the token is not valid")
-        return a.Joined(node=NODE, jwt="j", authority_keys=["k"], epoch=1, urls=["nats://h:1"])
+        return JOINED
+
+    challenge_join = canned(c.JOIN_CHALLENGE, c.JoinChallenge(nonce="n0nce", expires=NOW))
+    join_by_certificate = canned(c.JOIN_BY_CERTIFICATE, JOINED)
 
     @answers(a.REVOKE_NODE)
     async def revoke_node(self, ask: a.RevokeNode, caller: Caller) -> Nothing:

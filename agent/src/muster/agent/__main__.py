@@ -34,12 +34,18 @@ def parser() -> argparse.ArgumentParser:
         "for root, or ~/.local/state/muster-agent)",
     )
     joining = commands.add_parser("join", parents=[common], help="make this host a node")
-    joining.add_argument("token", help="the line that `muster node token` shows; - reads it")
+    joining.add_argument(
+        "token", nargs="?", default="", help="the line that `muster node token` shows; - reads it"
+    )
     joining.add_argument("--name", default="", help="the host name to tell (default: its own)")
-    joining.add_argument("--server", default="", metavar="URL", help="another way to the gateway")
+    joining.add_argument("--server", default="", metavar="URL", help="the way to the gateway")
+    joining.add_argument("--cert", type=Path, metavar="PEM", help="join by this certificate")
+    joining.add_argument("--key", type=Path, metavar="PEM", help="the key of the certificate")
+    joining.add_argument("--ca", type=Path, metavar="PEM", help="the CA of the gateway")
+    joining.add_argument("--fingerprint", default="", help="or its SHA-256, as `muster status` has")
     joining.add_argument("--monitor-only", action="store_true", help="never run commands here")
     joining.add_argument("--users", default="", metavar="USER,…", help=_USERS)
-    joining.add_argument("--force", action="store_true", help="give up an earlier identity")
+    joining.add_argument("--force", action="store_true", help="replace an earlier identity")
     running = commands.add_parser("run", parents=[common], help="be the agent, until told to end")
     running.add_argument(
         "--helper", type=Path, metavar="DIR", help="let the helper of this directory run commands"

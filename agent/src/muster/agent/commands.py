@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from muster.agent.home import Home, absolute, default_dir
 from muster.agent.identity import Identity
@@ -24,6 +24,10 @@ from muster.contracts.errors import Conflict, Malformed, MusterError, Unavailabl
 from muster.kit.files import locked
 from muster.kit.settings import BadSettingsError, load
 from muster.kit.text import clean
+
+if TYPE_CHECKING:
+    from muster.contracts.authority import Joined
+    from muster.kit.identity.nkeys import Key
 
 OK: Final = 0
 FAILED: Final = 1
@@ -69,11 +73,8 @@ def _where(named: Path | None) -> tuple[Home, Settings]:
 
 
 def _join(given: argparse.Namespace, home: Home, settings: Settings) -> int:
-    from muster.agent import joining  # noqa: PLC0415
-
     del settings
-    line = sys.stdin.readline() if given.token == "-" else given.token  # noqa: S105
-    token = joining.Token.parse(line, given.server)
+    ask, server = _entry(given)
     users = "" if given.monitor_only else _asked_for_users(given.users, home)
     _check_owner(home)
     home.make()
@@ -83,14 +84,14 @@ def _join(given: argparse.Namespace, home: Home, settings: Settings) -> int:
                 f"an agent has joined in {home.root} already: `{program()} leave` gives its "
                 "identity up, `join --force` replaces it"
             )
-        joined, key = joining.join(token, given.name)
+        joined, key = ask()
         if home.identity.exists():
             _forget(home)
         if given.monitor_only:
             home.write(home.policy, MONITOR_ONLY)
         elif users:
             home.write(home.policy, allowing(users))
-        Identity.of(joined, key, token.url).save(home)
+        Identity.of(joined, key, server).save(home)
     _say(f"joined as node {joined.node}")
     if joined.pending:
         _say(f"an administrator has to approve it first: muster node approve {joined.node}")
@@ -99,6 +100,22 @@ def _join(given: argparse.Namespace, home: Home, settings: Settings) -> int:
     place = f" --data-dir {shlex.quote(str(given.data_dir))}" if given.data_dir else ""
     _say(f"now run it: {program()} run{place}; or for good, by systemd: {program()} install{place}")
     return OK
+
+
+def _entry(given: argparse.Namespace) -> tuple[Callable[[], tuple["Joined", "Key"]], str]:
+    """Return what asks the server to let us in, by a token or a certificate, and the server."""
+    from muster.agent import certifying, joining  # noqa: PLC0415
+
+    if bool(given.token) == bool(given.cert):
+        raise Malformed("give either the line of a join token, or --server, --cert and --key")
+    if not given.cert:
+        line = sys.stdin.readline() if given.token == "-" else given.token  # noqa: S105
+        token = joining.Token.parse(line, given.server)
+        return lambda: joining.join(token, given.name), token.url
+    if not given.server or not given.key:
+        raise Malformed("a certificate needs --server https://… and --key as well")
+    papers = certifying.Papers(given.server, given.cert, given.key, given.ca, given.fingerprint)
+    return lambda: certifying.join(papers, given.name, force=given.force), papers.server
 
 
 def _asked_for_users(named: str, home: Home) -> str:

@@ -61,7 +61,7 @@ class Token:
         if parts.scheme == "https" and parts.hostname and self.fingerprint:
             return
         if parts.scheme == "http" and parts.hostname and not self.fingerprint:
-            if _is_loopback(parts.hostname):
+            if is_loopback(parts.hostname):
                 return
             raise Denied(f"{clean(self.url)} is not encrypted: that is for this machine alone")
         raise Malformed(f"the join token names no server that can be trusted: {clean(self.url)}")
@@ -71,7 +71,8 @@ class Token:
         return f"{self.url.rstrip('/')}/api/v1/{name}"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether *host* is this machine, so that nobody can listen in between."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -80,7 +81,7 @@ def _is_loopback(host: str) -> bool:
 
 def join(token: Token, hostname: str = "") -> tuple[Joined, Key]:
     """Become a node; return what the server says and the key that only we have."""
-    context = _trusted(token) if token.fingerprint else None
+    context = trusted(token) if token.fingerprint else None
     key = Key.generate("U")
     proof = key.sign((token.secret + key.public).encode())
     ask = Join(
@@ -94,19 +95,19 @@ def join(token: Token, hostname: str = "") -> tuple[Joined, Key]:
         token.endpoint("join"), body, {"Content-Type": "application/json"}, method="POST"
     )
     try:
-        return Joined.model_validate_json(_fetch(request, context)), key
+        return Joined.model_validate_json(fetch(request, context)), key
     except ValidationError as error:
         raise Malformed("the server's answer is not one of Muster") from error
 
 
-def _trusted(token: Token) -> ssl.SSLContext:
+def trusted(token: Token) -> ssl.SSLContext:
     """Return a context that trusts the authority whose fingerprint the token has.
 
     And the one that it vouches for, if it has been replaced since the token was made. What else
     the server shows is not believed.
     """
     first = urllib.request.Request(token.endpoint("ca"))  # noqa: S310
-    shown = _fetch(first, blind_context()).decode("ascii", "replace")
+    shown = fetch(first, blind_context()).decode("ascii", "replace")
     try:
         every = split(shown)
     except ValueError as error:
@@ -128,12 +129,13 @@ def news_of(server: str) -> CaNews:
         raise Unavailable("no gateway is known that could tell of another CA")
     request = urllib.request.Request(f"{server.rstrip('/')}/api/v1/ca/news")  # noqa: S310
     try:
-        return CaNews.model_validate_json(_fetch(request, blind_context()))
+        return CaNews.model_validate_json(fetch(request, blind_context()))
     except ValidationError as error:
         raise Malformed("the server's answer is not one of Muster") from error
 
 
-def _fetch(request: urllib.request.Request, context: ssl.SSLContext | None) -> bytes:
+def fetch(request: urllib.request.Request, context: ssl.SSLContext | None) -> bytes:
+    """Return the body of the answer, or raise what the server or the network says."""
     handlers: list[Any] = [urllib.request.ProxyHandler({}), _NoRedirects()]
     if context:
         handlers.append(urllib.request.HTTPSHandler(context=context))

@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from muster.authority import chain, store
+from muster.authority.admitting import Newcomer, enter, shut_out
 from muster.authority.certificates import NOTICES, CaCalls
 from muster.authority.part import SERVER, address_of, digest, new_secret
 from muster.authority.pushing import Pushing
@@ -34,21 +35,16 @@ from muster.contracts.authority import (
 )
 from muster.contracts.base import NOTHING, Nothing
 from muster.contracts.errors import Conflict, Denied, Expired, MusterError, NotFound
-from muster.contracts.names import new_id, new_node_id
+from muster.contracts.names import new_id
 from muster.contracts.nodes import (
     NODE_APPROVED,
-    NODE_JOINED,
-    NODE_REVOKED,
     NodeApproved,
-    NodeJoined,
-    NodeRevoked,
 )
 from muster.kit import outbox
 from muster.kit.bus import Caller, answers
 from muster.kit.identity import natsjwt, nkeys
 from muster.kit.identity.authorities import newest
 from muster.kit.identity.rotation import Rotation
-from muster.kit.text import clean
 
 log = logging.getLogger(__name__)
 
@@ -127,11 +123,15 @@ class Joining(CaCalls, Pushing):
             if pending:
                 await self.push()  # before it has credentials that the broker would take
         except MusterError as error:
-            await self._refused(ask, error, now)
+            await self.not_admitted(ask.hostname, ask.origin.address, error, now)
             raise
+        return await self.welcome(node, ask.public_key, now, pending=pending)
+
+    async def welcome(self, node: str, public_key: str, now: datetime, *, pending: bool) -> Joined:
+        """Return everything that a new node needs."""
         return Joined(
             node=node,
-            jwt=self._mint(node, ask.public_key, now),
+            jwt=self._mint(node, public_key, now),
             authority_keys=self._public_keys(),
             epoch=await self._epoch(),
             urls=self.tools.settings.node_urls or self.tools.settings.nats,
@@ -147,49 +147,33 @@ class Joining(CaCalls, Pushing):
             raise Conflict(f"this join token has been used: {_AGAIN}")
         if token.expires <= now:
             raise Expired(f"this join token has expired: {_AGAIN}")
-        if store.has_key(conn, ask.public_key):
-            raise Conflict("a node with this key has joined before")
-        node = new_node_id()
-        store.burn(conn, token.id, node, now)
-        row = {
-            "id": node,
-            "public_key": ask.public_key,
-            "hostname": clean(ask.hostname),
-            "joined": now,
-            "jwt_expires": self._until(now),
-            "renewed": now,
-            "pending": token.approve,
-            "ca": newest(self.ca_bundle()),
-        }
-        store.add_node(conn, row)
-        fact = NodeJoined(
-            id=node,
+        one = Newcomer(
+            public_key=ask.public_key,
             hostname=ask.hostname,
+            pending=token.approve,
+            by=f"@token:{token.id}",
+            detail=ask.hostname,
+            address=ask.origin.address,
             name=token.name,
             groups=token.groups,
             tags=token.tags,
-            public_key=ask.public_key,
-            at=now,
-            pending=token.approve,
+            ca=newest(self.ca_bundle()),
         )
-        outbox.put(conn, NODE_JOINED, fact, node)
-        chain.append(
-            conn, f"@token:{token.id}", "node.join", now=now, nodes=[node],
-            result="pending" if token.approve else "ok",
-            detail=ask.hostname, address=ask.origin.address,
-        )  # fmt: skip
+        node = enter(conn, one, self.until(now), now)
+        store.burn(conn, token.id, node, now)
         return node, token.approve
 
-    async def _refused(self, ask: Join, error: MusterError, now: datetime) -> None:
-        detail = f"{ask.hostname}: {error}"
-
-        def note(conn: Connection) -> None:
-            chain.append(
+    async def not_admitted(
+        self, hostname: str, address: str, error: MusterError, now: datetime
+    ) -> None:
+        """Write down who was not let in."""
+        detail = f"{hostname}: {error}"
+        await self.tools.db.write(
+            lambda conn: chain.append(
                 conn, "@join", "node.join", now=now, result=error.code, detail=detail,
-                address=ask.origin.address,
-            )  # fmt: skip
-
-        await self.tools.db.write(note)
+                address=address,
+            )
+        )  # fmt: skip
 
     @answers(RENEW)
     async def renew(self, ask: RenewJwt, caller: Caller) -> Renewed:
@@ -200,7 +184,7 @@ class Joining(CaCalls, Pushing):
             row = store.node(conn, node)
             if row is None or row.revoked is not None:
                 raise Denied("this node has been revoked")
-            store.extend(conn, node, now, self._until(now), ask.ca)
+            store.extend(conn, node, now, self.until(now), ask.ca)
             return row
 
         row = await self.tools.db.write(extend)
@@ -231,6 +215,11 @@ class Joining(CaCalls, Pushing):
                 conn, caller.name, "node.approve", now=now, nodes=[ask.node],
                 detail=row.hostname, address=address_of(caller),
             )  # fmt: skip
+            for other in store.nodes_of(conn, row.certificate):
+                if other.id != ask.node and other.revoked is None:
+                    reason = f"{ask.node} has joined with its certificate"
+                    address = address_of(caller)
+                    shut_out(conn, other.id, caller.name, reason=reason, now=now, address=address)
 
         await self.tools.db.write(let_in)
         await self.push()
@@ -241,20 +230,15 @@ class Joining(CaCalls, Pushing):
         """Shut a node out for good; its live connection is cut before this answers."""
         now = self.tools.now()
 
-        def shut_out(conn: Connection) -> None:
+        def revoke(conn: Connection) -> None:
             row = store.node(conn, ask.node)
             if row is None:
                 raise NotFound(f"no node {ask.node}")
             if row.revoked is None:
-                store.revoke(conn, ask.node, now)
-                fact = NodeRevoked(id=ask.node, by=caller.name, reason=ask.reason, at=now)
-                outbox.put(conn, NODE_REVOKED, fact, ask.node)
-                chain.append(
-                    conn, caller.name, "node.revoke", now=now, nodes=[ask.node],
-                    detail=ask.reason, address=address_of(caller),
-                )  # fmt: skip
+                address = address_of(caller)
+                shut_out(conn, ask.node, caller.name, reason=ask.reason, now=now, address=address)
 
-        await self.tools.db.write(shut_out)
+        await self.tools.db.write(revoke)
         await self.push()
         return NOTHING
 
@@ -280,11 +264,12 @@ class Joining(CaCalls, Pushing):
         log.warning("%s is shut out: it %s", ask.node, detail)
         return NOTHING
 
-    def _until(self, now: datetime) -> datetime:
+    def until(self, now: datetime) -> datetime:
+        """Return when the credentials end that are given now."""
         return now + timedelta(days=self.tools.settings.node_days)
 
     def _mint(self, node: str, public: str, now: datetime) -> str:
-        return self.tools.world.mint_node(node, public, self._until(now))
+        return self.tools.world.mint_node(node, public, self.until(now))
 
     def _public_keys(self) -> list[str]:
         return [natsjwt.text64(key) for key in self.tools.settings.public_keys()]

@@ -8,9 +8,9 @@ import asyncio
 
 from muster.authority import chain, store
 from muster.authority.accounts import AccountCalls
+from muster.authority.certifying import Certifying
 from muster.authority.devices import DeviceCalls
 from muster.authority.heads import Heads
-from muster.authority.joining import Joining
 from muster.authority.oidc import OidcCalls
 from muster.authority.part import SERVER, Tools
 from muster.authority.roles import RoleCalls
@@ -31,7 +31,7 @@ from muster.kit.bus import Caller, answers
 from muster.kit.durable import AUDIT, IN, ensure_streams
 
 
-class Authority(OidcCalls, RoleCalls, DeviceCalls, AccountCalls, Signing, Joining):
+class Authority(OidcCalls, RoleCalls, DeviceCalls, AccountCalls, Signing, Certifying):
     """People, nodes, signatures, audit."""
 
     def __init__(self, tools: Tools) -> None:

@@ -2,13 +2,25 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationInfo, field_validator
 
 from muster.contracts.names import Label
 from muster.kit.service import ServiceSettings
+
+_LABEL: Final = TypeAdapter(Label)
+
+
+def _tag(text: str) -> str:
+    key, there, value = text.partition("=")
+    if not there:
+        raise ValueError("give key=value")
+    return f"{_LABEL.validate_python(key)}={_LABEL.validate_python(value)}"
+
+
+Tag = Annotated[str, AfterValidator(_tag)]
 
 
 class Settings(ServiceSettings):
@@ -97,6 +109,26 @@ class Settings(ServiceSettings):
         if isinstance(value, dict):
             return {key: [one] if isinstance(one, str) else one for key, one in value.items()}
         return value
+
+    join_ca: Path | None = Field(
+        default=None, description="CAs (PEM) whose certificates let hosts join without a token"
+    )
+    join_crl: Path | None = Field(
+        default=None, description="their revocation lists (PEM); then each must be current"
+    )
+    join_names: list[str] = Field(
+        default=[],
+        description="patterns of host names that may join by a certificate; * is any",
+    )
+    join_groups: list[Label] = Field(
+        default=[], description="groups of the nodes that join by a certificate"
+    )
+    join_tags: list[Tag] = Field(
+        default=[], description="tags of the nodes that join by a certificate, as key=value"
+    )
+    join_approve: bool = Field(
+        default=True, description="whether somebody has to approve who joins by a certificate"
+    )
 
     @property
     def keys_dir(self) -> Path:

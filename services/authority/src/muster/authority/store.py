@@ -136,6 +136,12 @@ def node(conn: Connection, node: str) -> Any | None:
     return conn.execute(select(nodes).where(nodes.c.id == node)).first()
 
 
+def nodes_of(conn: Connection, certificate: str) -> list[Any]:
+    """Return the nodes, revoked or not, that have joined with a certificate."""
+    query = select(nodes).where(nodes.c.certificate == certificate).order_by(nodes.c.joined)
+    return list(conn.execute(query)) if certificate else []
+
+
 def extend(conn: Connection, node: str, now: datetime, until: datetime, ca: str | None) -> None:
     """Note that a node has fresh credentials, how long they are good for, and whom it trusts."""
     values = {"renewed": now, "jwt_expires": until, "ca": ca}

@@ -137,6 +137,7 @@ nodes: Final = Table(
     Column("renewed", UtcTime, nullable=False, server_default="1970-01-01 00:00:00"),
     Column("revoked", UtcTime),
     Column("pending", Boolean, nullable=False, server_default=false()),  # nobody has approved it
+    Column("certificate", String(64), nullable=False, server_default=""),  # it has joined with
     Column("ca", String(200)),  # the youngest CA that it trusts; empty: no TLS; null: not said
 )
 

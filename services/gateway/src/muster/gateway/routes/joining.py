@@ -19,9 +19,16 @@ from muster.contracts.authority import (
     RevokeJoinToken,
 )
 from muster.contracts.base import NOTHING, Message
-from muster.contracts.certificates import CA_NEWS, CaNews
+from muster.contracts.certificates import (
+    CA_NEWS,
+    JOIN_BY_CERTIFICATE,
+    JOIN_CHALLENGE,
+    CaNews,
+    JoinByCertificate,
+    JoinChallenge,
+)
 from muster.contracts.errors import NotFound
-from muster.contracts.names import Id, PublicKey
+from muster.contracts.names import Id, PublicKey, ShortText
 from muster.gateway.gate import Here, Me, gate_of
 from muster.gateway.openapi import PUBLIC, declared, relayed
 from muster.gateway.origins import address_of, base_url, origin_of
@@ -46,6 +53,22 @@ class JoinBody(Message):
     hostname: Annotated[str, Field(max_length=253)] = ""
     proof: bytes
     """The signature of the host's key over ``secret + public_key``."""
+
+
+class CertificateBody(Message):
+    """A host with a certificate of a trusted CA asks to become a node."""
+
+    chain: Annotated[str, Field(max_length=64 * 1024)]
+    """PEM: the host's certificate, then what leads to the CA."""
+    nonce: ShortText
+    public_key: PublicKey
+    hostname: Annotated[str, Field(max_length=253)] = ""
+    proof: bytes
+    """The signature of the host's key over ``nonce + public_key``."""
+    signature: bytes
+    """Of the certificate's key over ``muster join|nonce|public_key|hostname``: RSA-PSS, ECDSA
+    (both with SHA-256) or Ed25519."""
+    force: bool = False
 
 
 _TOKENS = {"plain": {"value": {}}, "named": {"value": {"name": "web1", "ttl": 3600}}}
@@ -108,6 +131,28 @@ async def join(body: JoinBody, request: Request, gate: Here) -> Joined:
     gate.joins.admit(address_of(request))
     ask = Join(**dict(body), origin=origin_of(request))
     return await gate.bus.ask(JOIN, ask, timeout=15)
+
+
+@router.post(
+    "/join/challenge",
+    summary="Ask for what a host signs",
+    **declared(PUBLIC, "challengeJoin"),
+)
+async def challenge_join(gate: Here) -> JoinChallenge:
+    """Answer a challenge that is good once, for two minutes."""
+    return await gate.bus.ask(JOIN_CHALLENGE, NOTHING)
+
+
+@router.post(
+    "/join/certificate",
+    summary="Become a node by a certificate",
+    **declared(PUBLIC, "joinByCertificate"),
+)
+async def join_by_certificate(body: CertificateBody, request: Request, gate: Here) -> Joined:
+    """Trade a certificate, with proofs of its key, for the node's credentials."""
+    gate.joins.admit(address_of(request))
+    ask = JoinByCertificate(**dict(body), origin=origin_of(request))
+    return await gate.bus.ask(JOIN_BY_CERTIFICATE, ask, timeout=15)
 
 
 def _line(url: str, ca: str, secret: str) -> str:
