@@ -78,7 +78,7 @@ async def test_a_clock_that_runs_ahead_makes_nobody_ask_again_and_again() -> Non
         asked.append(question)
         return Renewed(jwt="j", authority_keys=[], epoch=1)
 
-    identity = SimpleNamespace(renew_in=lambda _now: 0.0, authority_keys=[])
+    identity = SimpleNamespace(renew_in=lambda _now: 0.0, authority_keys=[], newest_ca="")
     identity.renewed = lambda _news: identity
 
     async def learn(_notices: object) -> None:
