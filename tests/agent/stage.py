@@ -46,6 +46,7 @@ from muster.kit.identity.nkeys import Key
 from muster.kit.testing import Broker
 from muster.scheduler.folding import believable, in_head, too_much
 
+PAST = datetime.now(UTC) - timedelta(seconds=1)
 PATIENCE = 30.0
 """Seconds that a test waits for what should happen at once."""
 

@@ -20,6 +20,7 @@ from muster.contracts import nodes as n
 from muster.contracts import oidc as o
 from muster.contracts import passkeys as k
 from muster.contracts import people as p
+from muster.contracts import records as q
 from muster.contracts import runs as r
 from muster.contracts.base import NOTHING, Call, Nothing
 from muster.contracts.errors import Denied, Expired, NotFound, SecondFactor, Unauthenticated
@@ -336,6 +337,12 @@ class Authority(Peer):
         """Verify the audit."""
         self.note(ask, caller)
         return a.AuditVerdict(records=1, head="0" * 64)
+
+    @answers(q.CHECK_NODE)
+    async def check_node(self, ask: q.CheckNode, caller: Caller) -> q.NodeCheck:
+        """Compare a node's own record."""
+        self.note(ask, caller)
+        return q.NodeCheck(node=ask.node, at=NOW, records=1)
 
 
 class Registry(Peer):

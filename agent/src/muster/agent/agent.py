@@ -90,7 +90,7 @@ class Agent:
     async def hear(self, message: Raw) -> None:
         """Take a message on one of the command subjects."""
         verb = message.subject.rsplit(".", 1)[-1]
-        if verb == "read":
+        if verb in {"read", "records"}:
             self.tasks.create_task(self._read(message), name="read")
             return
         if order := self._open(message.subject, message.data, verb):
@@ -120,7 +120,7 @@ class Agent:
         self._reading += 1
         try:
             async with self._readers:
-                body = wire.pack(await self._files(wire.unpack(ReadAsk, message.data)))
+                body = wire.pack(await self._looked(message))
             await self.bus.send(message.reply, body)
         except MusterError as error:
             await _quietly(self.bus.refuse(message, error))
@@ -130,15 +130,22 @@ class Agent:
         finally:
             self._reading -= 1
 
-    async def _files(self, ask: ReadAsk) -> Message:
+    async def _looked(self, message: Raw) -> Message:
+        if message.subject.endswith(".records"):
+            return await self.place.hands.records(self._shown(message.data, "records"))
+        ask = wire.unpack(ReadAsk, message.data)
+        return await self.place.hands.read(ask, self._shown(ask.command, "read"))
+
+    def _shown(self, blob: bytes, verb: str) -> Order:
+        """Return the order that a reader shows, or raise why it is none."""
         try:
-            order = open_order(ask.command, self.me.identity.keys, self._node, "read")
+            order = open_order(blob, self.me.identity.keys, self._node, verb)
         except Denied as error:
-            self._noise.make("read", error)
+            self._noise.make(verb, error)
             raise
         orders.check(order, self.me.epoch(), datetime.now(UTC))
         self.me.pin(order.envelope.epoch)
-        return await self.place.hands.read(ask, order)
+        return order
 
     async def _sync(self) -> None:
         """Compare notes with the scheduler: at once, after each reconnect, and now and then."""

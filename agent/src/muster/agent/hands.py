@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from muster.agent import reading
-from muster.agent.home import Home
+from muster.agent.home import Home, boot_id
 from muster.agent.janitor import sweep
 from muster.agent.jobs import Job
+from muster.agent.journal import Journal
 from muster.agent.orders import Order
 from muster.agent.policy import Policy, own_name
 from muster.agent.settings import Settings
@@ -22,7 +23,9 @@ from muster.agent.spawning import Forge, Running
 from muster.contracts.allowed import Allowed
 from muster.contracts.authority import KeyNotice
 from muster.contracts.errors import NotFound, Unavailable
+from muster.contracts.records import NodeRecords, ReadRecords
 from muster.contracts.runs import Command, FilePart, ReadAsk, ResultFiles
+from muster.kit import wire
 
 
 class Hands(Protocol):
@@ -52,6 +55,9 @@ class Hands(Protocol):
     async def read(self, ask: ReadAsk, order: Order) -> ResultFiles | FilePart:
         """Return what a reader may see, who shows *order*."""
 
+    async def records(self, order: Order) -> NodeRecords:
+        """Return the node's record of what it took, as *order* asks."""
+
     async def learn(self, notices: Sequence[KeyNotice]) -> None:
         """Hear which keys may sign from now on."""
 
@@ -70,6 +76,7 @@ class OwnHands:
     home: Home
     settings: Settings
     policy: Policy
+    journal: Journal
     forge: Forge
     readers: int = -1
     """A group whose processes may read outputs, besides the owner; -1: none."""
@@ -131,6 +138,10 @@ class OwnHands:
             raise NotFound("the node has no files of this run (any more)")
         return await asyncio.to_thread(reading.answer, job, ask)
 
+    async def records(self, order: Order) -> NodeRecords:
+        """Look into the journal."""
+        return await self.journal.records(wire.unpack(ReadRecords, order.args).after)
+
     async def learn(self, notices: Sequence[KeyNotice]) -> None:
         """Do nothing: who has the keys is this process."""
 
@@ -145,8 +156,8 @@ class OwnHands:
 
 @contextlib.asynccontextmanager
 async def own_hands(
-    node: str, home: Home, settings: Settings, boot: str, readers: int = -1
+    node: str, home: Home, settings: Settings, journal: Journal, readers: int = -1
 ) -> AsyncGenerator[OwnHands]:
     """Have hands as long as the block lasts; what they have started outlives it."""
-    async with Forge(boot).open() as forge:
-        yield OwnHands(node, home, settings, Policy.of(home), forge, readers)
+    async with Forge(boot_id()).open() as forge:
+        yield OwnHands(node, home, settings, Policy.of(home), journal, forge, readers)

@@ -21,9 +21,11 @@ from typing import Any, Final, Literal, Self, TypeVar
 
 from pydantic import Field
 
+from muster.agent import records
 from muster.contracts.base import Message
 from muster.contracts.errors import Unavailable
 from muster.contracts.names import Id
+from muster.contracts.records import NodeRecords
 from muster.contracts.runs import Journalled, State
 from muster.kit.files import touch_private
 
@@ -129,6 +131,7 @@ class Journal:
             known = _get(conn, entry.run)
             if known is None:
                 _insert(conn, entry)
+                records.append(conn, entry.run, entry.command, entry.state.value)
             return known
 
         return await self._do(work)
@@ -163,6 +166,10 @@ class Journal:
                 )
             ]
         )
+
+    async def records(self, after: int) -> NodeRecords:
+        """Return what was taken, from number *after* on."""
+        return await self._do(lambda conn: records.page(conn, after))
 
     async def known(self) -> list[Journalled]:
         """Return what a sync tells, at most as much as it may hold; the newest win."""
@@ -241,7 +248,7 @@ class Journal:
             self._conn = conn
             conn.execute("pragma journal_mode = wal")
             conn.execute("pragma synchronous = full")
-            conn.executescript(_TABLE)
+            conn.executescript(_TABLE + records.TABLE)
         return self._conn
 
     def _close(self) -> None:

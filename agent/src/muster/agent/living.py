@@ -55,12 +55,14 @@ async def live(
 async def _locked(me: Self, settings: Settings, stop: asyncio.Event, helper: Home | None) -> None:
     async with (
         Journal(me.home.journal) as journal,
-        _hands(me, settings, helper) as hands,
+        _hands(me, settings, journal, helper) as hands,
     ):
         await until(stop, _connected(me, settings, journal, hands), "agent")
 
 
-def _hands(me: Self, settings: Settings, helper: Home | None) -> AbstractAsyncContextManager[Hands]:
+def _hands(
+    me: Self, settings: Settings, journal: Journal, helper: Home | None
+) -> AbstractAsyncContextManager[Hands]:
     if helper is not None:
         return helper_hands(helper, me.home, settings)
     log.warning(
@@ -68,7 +70,7 @@ def _hands(me: Self, settings: Settings, helper: Home | None) -> AbstractAsyncCo
         own_name(),
         ": `muster-agent install` splits it" if os.geteuid() == 0 else "",
     )
-    return own_hands(me.identity.node, me.home, settings, boot_id())
+    return own_hands(me.identity.node, me.home, settings, journal)
 
 
 async def _connected(me: Self, settings: Settings, journal: Journal, hands: Hands) -> None:

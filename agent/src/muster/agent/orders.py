@@ -15,7 +15,7 @@ from muster.contracts.runs import Command, Envelope
 from muster.kit import wire
 from muster.kit.identity import envelope as signed
 
-VERBS = frozenset({"run", "cancel", "read"})
+VERBS = frozenset({"run", "cancel", "read", "records"})
 
 
 @dataclass(frozen=True, slots=True)

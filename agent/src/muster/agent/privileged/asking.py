@@ -19,6 +19,7 @@ from muster.agent.spawning import Running
 from muster.contracts.allowed import Allowed
 from muster.contracts.authority import KeyNotice
 from muster.contracts.errors import BY_CODE, Conflict, MusterError, Unavailable
+from muster.contracts.records import NodeRecords
 from muster.contracts.runs import Command, FilePart, ReadAsk, ResultFiles
 from muster.kit import wire
 from muster.kit.tasks import running
@@ -181,6 +182,13 @@ class HelperHands:
         del order
         answer = await self._ask(do="read", read=ask)
         found = answer.files or answer.part
+        if found is None:
+            raise Unavailable("the helper has not answered what was asked")
+        return found
+
+    async def records(self, order: Order) -> NodeRecords:
+        """Show the helper's record: it is the one that counts."""
+        found = (await self._ask(do="records", order=order.blob)).records
         if found is None:
             raise Unavailable("the helper has not answered what was asked")
         return found

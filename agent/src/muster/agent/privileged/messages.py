@@ -11,6 +11,7 @@ from muster.contracts.authority import KeyNotice
 from muster.contracts.base import Message
 from muster.contracts.errors import TooLarge
 from muster.contracts.names import Id, Int
+from muster.contracts.records import NodeRecords
 from muster.contracts.runs import FilePart, ReadAsk, ResultFiles
 from muster.kit import wire
 
@@ -24,9 +25,9 @@ class Ask(Message):
 
     number: Int
     """Comes back in the answer; answers come in any order."""
-    do: Literal["start", "wait", "cancel", "read", "learn", "allowed", "sweep"]
+    do: Literal["start", "wait", "cancel", "read", "records", "learn", "allowed", "sweep"]
     order: bytes = b""
-    """`start`, `cancel`: the signed command."""
+    """`start`, `cancel`, `records`: the signed command."""
     run: Id | None = None
     """`wait`: whose end is waited for."""
     read: ReadAsk | None = None
@@ -45,6 +46,7 @@ class Answer(Message):
     ended: Ended | None = None
     files: ResultFiles | None = None
     part: FilePart | None = None
+    records: NodeRecords | None = None
     allowed: Allowed | None = None
     trouble: str = ""
     """Why no command can be obeyed at the moment."""

@@ -69,6 +69,7 @@ class Helper:
             "wait": self._wait,
             "cancel": self._cancel,
             "read": self._read,
+            "records": self._records,
             "learn": self._learn,
             "allowed": self._allowed,
             "sweep": self._sweep,
@@ -162,6 +163,10 @@ class Helper:
         if isinstance(found, FilePart):
             return Answer(number=ask.number, part=found)
         return Answer(number=ask.number, files=found)
+
+    async def _records(self, ask: Ask) -> Answer:
+        found = await self.hands.records(self.trust.order(ask.order, "records"))
+        return Answer(number=ask.number, records=found)
 
     async def _learn(self, ask: Ask) -> Answer:
         self.trust.learn(ask.notices)

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Final
 
 from muster.agent.hands import OwnHands, own_hands
-from muster.agent.home import Home, boot_id
+from muster.agent.home import Home
 from muster.agent.journal import Journal
 from muster.agent.noise import Noise
 from muster.agent.privileged.messages import Ask, framed, next_frame
@@ -45,7 +45,7 @@ async def serve(home: Home, settings: Settings, stop: asyncio.Event) -> None:
             raise Conflict(f"a helper is running already in {home.root}") from error
         async with (
             Journal(home.journal) as journal,
-            own_hands(trust.pinned.node, home, settings, boot_id(), trust.pinned.gid) as hands,
+            own_hands(trust.pinned.node, home, settings, journal, trust.pinned.gid) as hands,
         ):
             await until(stop, _helping(home, trust, hands, journal), "helper")
 

@@ -184,3 +184,32 @@ def verify(session: Session, /, form: str) -> int:
     else:
         click.echo(t("audit.broken", seq=broken))
     return Exit.ERROR if broken is not None or complaint else Exit.OK
+
+
+@audit.command("node", help=t("audit.node.help"))
+@click.argument("node", shell_complete=complete_nodes, metavar=t("meta.node"))
+@one_option
+@connected
+def node(session: Session, /, node: str, form: str) -> int:
+    """Compare what a node has executed, by its own record, with what was signed for it."""
+    known = session.client.get(path("nodes", node))
+    told = session.client.get(path("audit", "nodes", known["id"]))
+    wrong = told.get("broken_at") is not None or told.get("complaint") or told["unsigned"]
+    if form == "json":
+        click.echo(to_json(told, indent=2))
+        return Exit.ERROR if wrong else Exit.OK
+    if told.get("broken_at") is not None:
+        click.echo(t("audit.broken", seq=told["broken_at"]))
+    if told.get("complaint"):
+        click.echo(human.safe(told["complaint"]))
+    for one in told["unsigned"]:
+        click.echo(t("audit.node.unsigned", run=one["run"], at=human.local(one["at"])))
+    for one in told["unseen"]:
+        who = human.safe(one["who"])
+        click.echo(
+            t("audit.node.unseen", run=one["run"], at=human.local(one["at"]), who=who), err=True
+        )
+    if not wrong:
+        head = human.safe(told["hash"])[:16]
+        click.echo(t("audit.node.whole", n=told["records"], head=head))
+    return Exit.ERROR if wrong else Exit.OK

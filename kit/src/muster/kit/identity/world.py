@@ -31,6 +31,7 @@ from muster.contracts import (
     oidc,
     passkeys,
     people,
+    records,
     runs,
 )
 from muster.contracts.base import ACCOUNT, NODE, Call
@@ -111,6 +112,7 @@ INNER: Final = (
 _MORE_PUB: Final[dict[str, tuple[str, ...]]] = {
     "authority": (
         authority.AUDIT_HEAD.everything,
+        "muster.cmd.*.records",
         *(
             f"$JS.API.STREAM.{verb}.{stream}"
             for verb in ("CREATE", "UPDATE", "INFO")
@@ -135,7 +137,7 @@ def _asks(name: str) -> list[str]:
         return [call.subject for call in (*all_ask, *_ASKS[name])]
     modules = (
         accounts, approvals, authority, certificates, devices, factors, nodes, oidc, passkeys,
-        people, runs,
+        people, records, runs,
     )  # fmt: skip
     calls = [found for one in modules for found in vars(one).values() if isinstance(found, Call)]
     own = {NODE, ACCOUNT}

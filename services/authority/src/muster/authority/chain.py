@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, insert, or_, selec
 
 from muster.authority.tables import audit, state
 from muster.contracts.authority import AuditPage, AuditRecord, AuditVerdict, ListAudit
+from muster.contracts.records import SignedRun
 from muster.kit import wire
 from muster.kit.linking import GENESIS, link
 from muster.kit.text import clean
@@ -92,6 +93,18 @@ def _anywhere(text: str) -> ColumnElement[bool]:
     columns = (audit.c.who, audit.c.action, audit.c.result, audit.c.detail, audit.c.address)
     places = [*columns, audit.c.run, cast(audit.c.nodes, Text)]
     return or_(*(place.icontains(text, autoescape=True) for place in places))
+
+
+def signed_for(conn: Connection, node: str) -> Iterator[SignedRun]:
+    """Yield the runs whose commands were signed for a node, oldest first."""
+    query = (
+        select(audit.c.run, audit.c.at, audit.c.who)
+        .where(audit.c.action == "run.run", audit.c.result == "ok")
+        .where(cast(audit.c.nodes, Text).contains(node, autoescape=True))
+        .order_by(audit.c.seq)
+    )
+    for row in conn.execute(query):
+        yield SignedRun(run=row.run, at=row.at, who=row.who)
 
 
 def head(conn: Connection) -> tuple[int, str]:

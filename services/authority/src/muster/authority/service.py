@@ -9,6 +9,7 @@ import asyncio
 from muster.authority import chain, store
 from muster.authority.accounts import AccountCalls
 from muster.authority.certifying import Certifying
+from muster.authority.comparing import Comparing
 from muster.authority.devices import DeviceCalls
 from muster.authority.heads import Heads
 from muster.authority.oidc import OidcCalls
@@ -31,7 +32,7 @@ from muster.kit.bus import Caller, answers
 from muster.kit.durable import AUDIT, IN, ensure_streams
 
 
-class Authority(OidcCalls, RoleCalls, DeviceCalls, AccountCalls, Signing, Certifying):
+class Authority(OidcCalls, RoleCalls, DeviceCalls, AccountCalls, Comparing, Signing, Certifying):
     """People, nodes, signatures, audit."""
 
     def __init__(self, tools: Tools) -> None:

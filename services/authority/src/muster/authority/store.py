@@ -136,6 +136,12 @@ def node(conn: Connection, node: str) -> Any | None:
     return conn.execute(select(nodes).where(nodes.c.id == node)).first()
 
 
+def remember_record(conn: Connection, node: str, seq: int, hash_: str) -> None:
+    """Note how far a node's own record went, and what it was bound by there."""
+    values = {"record_seq": seq, "record_hash": hash_}
+    conn.execute(update(nodes).where(nodes.c.id == node).values(**values))
+
+
 def nodes_of(conn: Connection, certificate: str) -> list[Any]:
     """Return the nodes, revoked or not, that have joined with a certificate."""
     query = select(nodes).where(nodes.c.certificate == certificate).order_by(nodes.c.joined)

@@ -138,6 +138,8 @@ nodes: Final = Table(
     Column("revoked", UtcTime),
     Column("pending", Boolean, nullable=False, server_default=false()),  # nobody has approved it
     Column("certificate", String(64), nullable=False, server_default=""),  # it has joined with
+    Column("record_seq", BigInteger, nullable=False, server_default="0"),  # of its own record
+    Column("record_hash", String(64), nullable=False, server_default=""),  # when last compared
     Column("ca", String(200)),  # the youngest CA that it trusts; empty: no TLS; null: not said
 )
 

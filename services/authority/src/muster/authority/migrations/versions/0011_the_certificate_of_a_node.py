@@ -1,13 +1,13 @@
 """the certificate of a node.
 
-Revision 0013, after 0012, of 2026-11-21.
+Revision 0011, after 0010, of 2026-11-21.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0013"
-down_revision = "0012"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

@@ -1,12 +1,12 @@
 """the CA that a node trusts.
 
-Revision 0012, after 0009, of 2026-11-21.
+Revision 0010, after 0009, of 2026-11-21.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0012"
+revision = "0010"
 down_revision = "0009"
 branch_labels = None
 depends_on = None
