@@ -12,6 +12,7 @@ from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 
 from muster.authority.settings import Settings
+from muster.contracts.accounts import CREATE_ACCOUNT, CreateAccount
 from muster.contracts.authority import LOGIN, Login, Session
 from muster.contracts.base import NOTHING
 from muster.contracts.errors import Conflict, Denied, Expired, NotFound, Unavailable
@@ -36,12 +37,15 @@ from muster.contracts.people import (
     DELETE_ROLE,
     DELETE_USER,
     FIND_USER,
+    RESET_PASSWORD,
     ChangeUser,
     FindUser,
+    ResetPassword,
     RoleName,
     User,
 )
 from muster.contracts.policy import Grant
+from muster.kit.identity.nkeys import Key
 from tests.authority.conftest import HOME, Stage
 from tests.authority.provider import CLIENT, SECRET, LyingProvider, provider
 from tests.authority.test_factors import with_factor
@@ -225,6 +229,51 @@ async def test_an_administrator_links_and_unlinks(stage: Stage, acme: LyingProvi
         await enter(stage, acme)
     assert (await stage.exchange(session.secret)).person.roles == ["viewer"]
     assert len(await stage.audit(action="user.link")) == 2
+
+
+async def test_nobody_links_themselves_to_rights(stage: Stage, acme: LyingProvider) -> None:
+    """Who links also gives what that person's groups are going to give."""
+    await stage.role("helpdesk", Grant(actions=["user.*"], nodes="all"))
+    helper = await stage.user("helper", "helpdesk")
+    for name in ("helper", "li.wei"):
+        if name == "li.wei":
+            await stage.user(name)
+        with pytest.raises(Denied, match="not theirs"):
+            await stage.ask(LINK_USER, LinkUser(name=name, subject="sub-of-an-admin"), helper)
+    made = await enter(stage, acme, "sub-of-an-admin", groups=["cn=admins,dc=example"],
+                       preferred_username="boss")  # fmt: skip
+    assert made.person.name == "boss"
+
+
+async def test_nobody_logs_in_as_a_service_account(stage: Stage, acme: LyingProvider) -> None:
+    """It cannot be linked, whoever asks."""
+    key = Key.generate("U").public
+    await stage.ask(CREATE_ACCOUNT, CreateAccount(name="ci", key=key))
+    with pytest.raises(Conflict, match="service account"):
+        await stage.ask(LINK_USER, LinkUser(name="ci", subject="sub-1"))
+    assert (await enter(stage, acme)).person.name == "li.wei"
+
+
+async def test_a_reset_takes_the_link_as_well(stage: Stage, acme: LyingProvider) -> None:
+    """Whoever has linked their own login with somebody's account is out."""
+    await enter(stage, acme)
+    await stage.ask(RESET_PASSWORD, ResetPassword(name="li.wei"))
+    assert ((await user(stage)).subject, (await user(stage)).mapped_roles) == ("", [])
+    with pytest.raises(Conflict, match="already"):
+        await enter(stage, acme)
+
+
+async def test_a_group_that_gives_nothing_any_more_takes_the_role(
+    knowing: Stage, acme: LyingProvider
+) -> None:
+    """Also of who does not log in again: a token lives for long."""
+    async with knowing.playing():
+        await enter(knowing, acme, groups=["ops", "cn=admins,dc=example"])
+        assert (await user(knowing)).mapped_roles == ["admin", "operator"]
+    knowing.settings = knowing.settings.model_copy(update={"oidc_roles": {"ops": ["operator"]}})
+    async with knowing.playing():
+        assert (await user(knowing)).mapped_roles == ["operator"]
+        assert (await knowing.audit(action="user.roles"))[0].detail.startswith("li.wei: fewer")
 
 
 async def test_who_is_disabled_stays_out(stage: Stage, acme: LyingProvider) -> None:

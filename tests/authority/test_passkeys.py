@@ -31,9 +31,11 @@ from muster.contracts.factors import (
     DROP_FACTOR,
     SECOND_STEP,
     SHOW_FACTOR,
+    START_FACTOR,
     DropFactor,
     SecondStep,
     ShowFactor,
+    StartFactor,
 )
 from muster.contracts.names import new_id
 from muster.contracts.oidc import WAYS
@@ -130,6 +132,29 @@ async def listed(stage: Stage, session: str) -> dict[str, bool]:
     """Return somebody's passkeys, and whether each was used."""
     found = await stage.ask(LIST_PASSKEYS, NOTHING, session)
     return {one.name: one.used is not None for one in found.items}
+
+
+async def test_another_factor_takes_the_one_that_is_there(stage: Stage) -> None:
+    """A session and a password are not enough to add one, or to put one in the other's place."""
+    session, app, _ = await with_factor(stage)
+    stage.clock.ahead += timedelta(hours=1)
+    for call, ask in (
+        (START_PASSKEY, StartPasskey(password="the password of li")),  # noqa: S106
+        (START_FACTOR, StartFactor(password="the password of li")),  # noqa: S106
+    ):
+        with pytest.raises(Denied, match="second factor first"):
+            await stage.ask(call, ask, session)
+    await stage.ask(SHOW_FACTOR, ShowFactor(code=app.code()), session)
+    await add(stage, session)
+
+
+async def test_the_name_of_a_credential_is_letters(stage: Stage) -> None:
+    """What no database could hold is refused before it is looked for, and is on record."""
+    _, key, _ = await with_passkey(stage)
+    said = json.loads(key.show(await asked(stage)))
+    with pytest.raises(Denied, match="no passkey"):
+        await answer(stage, json.dumps(said | {"id": "\0"}))
+    assert (await stage.audit(action="login"))[0].result == "refused"
 
 
 async def test_a_passkey_is_both_factors(stage: Stage) -> None:

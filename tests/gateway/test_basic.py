@@ -78,8 +78,11 @@ async def test_a_password_or_a_token_is_no_app_password(here: World) -> None:
             answer = await client.get("/api/v1/me", auth=wrong)
             assert answer.status_code == 401, wrong
             assert "basic" not in answer.headers["www-authenticate"].lower()
-        bearer = {"Authorization": f"Bearer {app}"}
-        assert (await client.get("/api/v1/me", headers=bearer)).status_code == 401
+        for said in (app, f"ada:{app}"):
+            bearer = {"Authorization": f"Bearer {said}"}
+            assert (await client.get("/api/v1/me", headers=bearer)).status_code == 401
+            cookie = {"Cookie": f"muster={said}"}
+            assert (await client.get("/api/v1/me", headers=cookie)).status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,9 @@ def show(name: str) -> None:
         _change(user)
         _come_in(user)
     else:
-        st.text(t("users.has_roles", roles=", ".join(user.roles) or "-"))
+        st.text(
+            t("users.has_roles", roles=", ".join(sorted({*user.roles, *user.mapped_roles})) or "-")
+        )
         st.text(t("users.has_groups", groups=", ".join(user.groups) or "-"))
     _ways_in(user)
 

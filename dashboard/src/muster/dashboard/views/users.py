@@ -66,7 +66,7 @@ def _row(user: User) -> dict[str, Any]:
         "name": user.name,
         "state": shapes.state(state, t(f"users.{state}")),
         "full_name": clean(user.full_name),
-        "roles": ", ".join(user.roles),
+        "roles": ", ".join(sorted({*user.roles, *user.mapped_roles})),
         "groups": ", ".join(user.groups),
         "factor": user.second_factor,
         "seen": shapes.ago(user.seen),

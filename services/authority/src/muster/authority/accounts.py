@@ -175,8 +175,7 @@ class AccountCalls(Deciding, Pushing):
         row = directory.person(conn, name)
         if row is None or not row.account:
             raise NotFound(f"there is no service account {name}")
-        self.may_give(conn, caller, row.roles, row.groups)
-        return row
+        return self.may_touch(conn, caller, name)
 
     @staticmethod
     def _write_down(

@@ -5,6 +5,7 @@ The library is imported when it is needed: it takes a fifth of a second, which n
 
 import ipaddress
 import json
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ LIVES: Final = 300
 """Seconds for which a question waits."""
 
 _NONSENSE: Final = "the browser sent something that is no passkey"
+_BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]*=*")
 _LONGEST_ID: Final = 1400
 """Letters of a credential's id: 1023 bytes, says the standard."""
 
@@ -83,7 +85,7 @@ def heard(text: str) -> Heard:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Denied(_NONSENSE) from error
     parts = (challenge, credential, handle)
-    fit = all(isinstance(one, str) and one.isascii() for one in parts)
+    fit = all(isinstance(one, str) and _BASE64URL.fullmatch(one) for one in parts)
     if not fit or len(credential) > _LONGEST_ID or data.get("crossOrigin"):
         raise Denied(_NONSENSE)
     return Heard(text, challenge, credential, handle.rstrip("="))

@@ -81,6 +81,14 @@ class Deciding(Sessions):
             wanted += role.grants
         self.may_grant(conn, caller, wanted)
 
+    def may_touch(self, conn: Connection, caller: Caller, name: str) -> Any:
+        """Return a person; let nobody change one who may do more than they themselves."""
+        row = directory.person(conn, name)
+        if row is None:
+            raise NotFound(f"there is no user {name}")
+        self.may_give(conn, caller, [*row.roles, *row.mapped], row.groups)
+        return row
+
     def may_grant(self, conn: Connection, caller: Caller, wanted: Iterable[Grant]) -> None:
         """Refuse if *wanted* exceeds what the caller holds."""
         if why := policy.exceeds(self.grants(conn, caller), wanted):

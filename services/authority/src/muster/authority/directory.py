@@ -100,7 +100,7 @@ def _view(row: Any) -> User:
         roles=row.roles,
         groups=row.groups,
         disabled=row.disabled,
-        invited=not row.password and not row.subject,
+        invited=not (row.password or row.subject or row.account),
         second_factor=has_factor(row),
         subject=row.subject or "",
         mapped_roles=row.mapped,

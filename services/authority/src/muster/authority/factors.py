@@ -77,7 +77,7 @@ class FactorCalls(Deciding):
         secret = codes.new_secret()
 
         def start(conn: Connection) -> None:
-            self.session_of(conn, caller)
+            self.shown_before(conn, caller)
             directory.change(conn, caller.name, totp_next=self.vault.lock(secret))
 
         await self.tools.db.write(start)
@@ -90,7 +90,7 @@ class FactorCalls(Deciding):
         self.slowing.attempt(caller.name, "factor")
 
         def confirm(conn: Connection) -> tuple[list[str], RightsChanged] | None:
-            session = self.session_of(conn, caller)
+            session = self.shown_before(conn, caller)
             person = directory.person(conn, caller.name)
             if person is None or not person.totp_next:
                 raise Conflict("begin anew: there is nothing to confirm")
@@ -179,8 +179,10 @@ class FactorCalls(Deciding):
         row = await self.tools.db.read(lambda conn: directory.person(conn, caller.name))
         if row is not None and not row.password:
             await self.tools.db.read(lambda conn: self._just_now(conn, caller))
+            self.slowing.succeeded(caller.name, "password")
             return
         if not await passwords.fits(password, row.password if row else None):
+            await self.note(caller.name, "password.show", "refused", address_of(caller))
             raise Denied("the password is wrong")
         self.slowing.succeeded(caller.name, "password")
 
@@ -197,6 +199,16 @@ class FactorCalls(Deciding):
         if row.kind != "session":
             raise Denied("log in: a token has no second factor")
         return row
+
+    def shown_before(self, conn: Connection, caller: Caller) -> Any:
+        """Return the caller's session; who has a second factor must have shown it just now.
+
+        Otherwise another one could be added with a session and a password, and shown instead.
+        """
+        session = self.session_of(conn, caller)
+        if directory.has_factor(directory.person(conn, caller.name)) and not self.is_fresh(session):
+            raise Denied("show your second factor first: at /factor, or: muster factor show")
+        return session
 
     def recovery(self, conn: Connection, name: str, now: datetime) -> list[str]:
         """Make recovery codes; the old ones are worthless."""

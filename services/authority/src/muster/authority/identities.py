@@ -3,7 +3,7 @@
 Each function is a part of one transaction that the caller opens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -41,11 +41,22 @@ def unlink(conn: Connection, issuer: str, name: str) -> None:
     conn.execute(update(people).where(people.c.name == name).values(mapped=[]))
 
 
-def forget_others(conn: Connection, issuer: str) -> Sequence[str]:
-    """Take the roles that somebody has by another provider than *issuer*; returns whose."""
-    ours = select(identities.c.person).where(identities.c.issuer == issuer)
-    rows = conn.execute(select(people.c.name, people.c.mapped).where(people.c.name.not_in(ours)))
-    names = [row.name for row in rows if row.mapped]
-    for name in names:
-        conn.execute(update(people).where(people.c.name == name).values(mapped=[]))
-    return names
+def forget(conn: Connection, name: str) -> None:
+    """Forget as whom any provider knows a person, and the roles that they had by it."""
+    conn.execute(delete(identities).where(identities.c.person == name))
+    conn.execute(update(people).where(people.c.name == name).values(mapped=[]))
+
+
+def narrow(conn: Connection, issuer: str, given: AbstractSet[str]) -> list[str]:
+    """Leave of roles by groups only those that *issuer* can give now; returns whose are fewer."""
+    ours = set(
+        conn.execute(select(identities.c.person).where(identities.c.issuer == issuer)).scalars()
+    )
+    fewer = {}
+    for row in conn.execute(select(people.c.name, people.c.mapped)):
+        kept = [role for role in row.mapped if row.name in ours and role in given]
+        if kept != row.mapped:
+            fewer[row.name] = kept
+    for name, kept in fewer.items():
+        conn.execute(update(people).where(people.c.name == name).values(mapped=kept))
+    return list(fewer)

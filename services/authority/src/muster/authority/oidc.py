@@ -191,7 +191,7 @@ class OidcCalls(PasskeyCalls, UserCalls):
         """Return who it is here; who is not is let in, if that is wanted."""
         name = identities.whose(conn, provider.issuer, found.subject)
         row = directory.person(conn, name or found.name)
-        if name and row and row.disabled:
+        if name and row and (row.disabled or row.account):
             raise Denied(f"the account {name} is disabled: ask an administrator")
         if name:
             return name
@@ -212,6 +212,11 @@ class OidcCalls(PasskeyCalls, UserCalls):
             detail=f"{found.name}, by {provider.name}: {found.subject}",
         )  # fmt: skip
         return found.name
+
+    def _mapped(self, conn: Connection) -> list[str]:
+        """Return every role that groups can give here."""
+        some = {role for roles in self.tools.settings.oidc_roles.values() for role in roles}
+        return sorted(role for role in some if directory.role(conn, role))
 
     @staticmethod
     def _roles(conn: Connection, found: Seen) -> list[str]:
@@ -264,8 +269,11 @@ class OidcCalls(PasskeyCalls, UserCalls):
         provider, now = self._known(), self.tools.now()
 
         def link(conn: Connection) -> RightsChanged:
-            self.may_touch(conn, caller, ask.name)
+            if self.may_touch(conn, caller, ask.name).account:
+                raise Conflict(f"{ask.name} is a service account: nobody logs in as it")
             if ask.subject:
+                # who links also gives whatever the groups of that person are going to give
+                self.may_give(conn, caller, self._mapped(conn), [])
                 self._connect(conn, provider, ask.subject, ask.name, now)
             else:
                 identities.unlink(conn, provider.issuer, ask.name)
@@ -288,13 +296,14 @@ class OidcCalls(PasskeyCalls, UserCalls):
         return Identity(provider=self._provider.name, subject=subject)
 
     async def forget_other_providers(self) -> None:
-        """At the start: roles by a provider that is not ours any more are worthless."""
-        now, issuer = self.tools.now(), self.tools.settings.oidc_issuer
+        """At the start: roles by another provider, or by groups that give none now, are gone."""
+        now, settings = self.tools.now(), self.tools.settings
 
         def forget(conn: Connection) -> RightsChanged:
-            names = identities.forget_others(conn, issuer)
+            given = {role for roles in settings.oidc_roles.values() for role in roles}
+            names = identities.narrow(conn, settings.oidc_issuer, given)
             for name in names:
-                detail = f"{name}: none by groups, the provider is not ours any more"
+                detail = f"{name}: fewer by groups, because the settings have changed"
                 chain.append(conn, SERVER, "user.roles", now=now, detail=detail)
             return directory.touched(conn, names, now)
 

@@ -121,7 +121,7 @@ class PasskeyCalls(FactorCalls):
         await self.proven(caller, ask.password)
 
         def look(conn: Connection) -> tuple[Any, list[Any]]:
-            return self.session_of(conn, caller), keyring.of(conn, caller.name)
+            return self.shown_before(conn, caller), keyring.of(conn, caller.name)
 
         session, rows = await self.tools.db.read(look)
         handle = rows[0].handle if rows else authenticators.to_text(secrets.token_bytes(32))
@@ -147,17 +147,19 @@ class PasskeyCalls(FactorCalls):
     def _add(
         self, conn: Connection, *, ask: AddPasskey, made: Made, caller: Caller, handle: str
     ) -> tuple[PasskeyAdded, RightsChanged]:
-        session, now = self.session_of(conn, caller), self.tools.now()
+        session, now = self.shown_before(conn, caller), self.tools.now()
         rows, person = keyring.of(conn, caller.name), directory.person(conn, caller.name)
         if keyring.find(conn, made.credential):
             raise Conflict("this passkey is known here already")
+        if rows and rows[0].handle != handle:
+            raise Conflict("another passkey was added meanwhile: begin again")
         if len(rows) >= MOST:
             raise Conflict(f"{MOST} passkeys are enough: remove one first")
         row = {
             "id": new_id(now.timestamp()),
             "credential": made.credential,
             "person": caller.name,
-            "handle": rows[0].handle if rows else handle,
+            "handle": handle,
             "public_key": made.public_key,
             "uses": made.uses,
             "name": ask.name,

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from muster.authority import chain, directory, keyring, passwords, store
+from muster.authority import chain, directory, identities, keyring, passwords, store
 from muster.authority.part import CONSOLE, utc_now
 from muster.authority.settings import Settings
 from muster.contracts.errors import NotFound
@@ -37,6 +37,7 @@ def _reset(conn: Connection, name: str, hashed: str, now: datetime) -> None:
     values = {"password": hashed, "must_change": True, "disabled": False, "roles": roles}
     directory.change(conn, name, **values, totp="", totp_next="")
     keyring.drop_all(conn, name)
-    store.end_all(conn, name, "session", "invitation", "half", "recovery")
+    identities.forget(conn, name)
+    store.end_all(conn, name, "session", "app", "invitation", "half", "recovery")
     chain.append(conn, CONSOLE, "admin.reset", now=now, detail=name)
     directory.touched(conn, [name], now)

@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 from typing import Final, Generic, TypeVar
 
 from muster.authority.part import digest
-from muster.contracts.errors import TooMany
 
 MOST: Final = 10_000
 
@@ -14,7 +13,8 @@ T = TypeVar("T")
 class Waiting(Generic[T]):
     """Things by secrets, of which only the SHA-256 is kept.
 
-    In memory: a restart ends what was begun, and whoever began it begins again.
+    Strangers can push out what others have begun, but not keep them from beginning. In memory: a
+    restart ends what was begun, and whoever began it begins again.
     """
 
     def __init__(self, lives: timedelta, most: int = MOST) -> None:
@@ -26,10 +26,8 @@ class Waiting(Generic[T]):
     def put(self, secret: str, thing: T, now: datetime) -> datetime:
         """Keep *thing*; returns until when."""
         expires = now + self.lives
-        if len(self._kept) >= self._most:
-            self._kept = {key: one for key, one in self._kept.items() if one[0] > now}
-        if len(self._kept) >= self._most:
-            raise TooMany("too many logins have begun at the same time: try again in a while")
+        while len(self._kept) >= self._most:  # all live as long, so the first is the oldest
+            del self._kept[next(iter(self._kept))]
         self._kept[digest(secret)] = (expires, thing)
         return expires
 

@@ -51,7 +51,7 @@ class Shown:
     @property
     def key(self) -> bytes:
         """What it is remembered by."""
-        return key_of(f"{self.name}:{self.secret}" if self.name else self.secret)
+        return key_of(self.secret) + self.name.encode()  # so that no two kinds can meet
 
 
 @dataclass(slots=True)
