@@ -8,6 +8,10 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -50,6 +54,7 @@ class HostCa:
     name: str = "Hosts"
     above: "HostCa | None" = None
     key: Any = field(default_factory=new_key)
+    constraints: x509.NameConstraints | None = None
     cert: x509.Certificate = field(init=False)
 
     def __post_init__(self) -> None:
@@ -65,6 +70,8 @@ class HostCa:
         if above:
             known = x509.AuthorityKeyIdentifier.from_issuer_public_key(above.key.public_key())
             builder = builder.add_extension(known, critical=False)
+        if self.constraints:
+            builder = builder.add_extension(self.constraints, critical=True)
         self.cert = builder.sign(above.key if above else self.key, _HASH)
 
     @property
@@ -145,3 +152,15 @@ def _builder(
         .not_valid_after(now + timedelta(hours=hours))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
+
+
+def turned_around(cert: x509.Certificate) -> x509.Certificate:
+    """Return the same certificate with its ECDSA signature (P-256) written in the other way."""
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    r, s = decode_dss_signature(cert.signature)
+    body = cert.public_bytes(Encoding.DER)[4:]
+    old, new = cert.signature, encode_dss_signature(r, order - s)
+    bits = b"\x03" + bytes([len(old) + 1]) + b"\0" + old
+    assert body.endswith(bits)
+    body = body[: -len(bits)] + b"\x03" + bytes([len(new) + 1]) + b"\0" + new
+    return x509.load_der_x509_certificate(b"\x30\x82" + len(body).to_bytes(2, "big") + body)

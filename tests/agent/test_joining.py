@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,10 +20,13 @@ import pytest
 from muster.agent.home import Home
 from muster.agent.identity import Identity
 from muster.agent.joining import Token, join
-from muster.contracts.authority import Joined
+from muster.contracts.authority import Joined, Renewed
 from muster.contracts.errors import Conflict, Denied, Expired, Malformed, NotFound, Unavailable
-from muster.kit.identity import nkeys
+from muster.kit.identity import natsjwt, nkeys
 from muster.kit.identity.certificates import create_ca, fingerprint, issue_server, vouch
+from muster.kit.identity.nkeys import Key
+from muster.kit.testing import Broker
+from tests.agent import stage
 
 NODE = "nabcdefghijklmnop"
 JOINED = Joined(
@@ -370,3 +373,19 @@ def test_a_directory_that_cannot_be_written_is_named(plain: Gateway, tmp_path: P
     assert "Traceback" not in done.stderr
     assert plain.asked == []
     assert os.access(file, os.R_OK)
+
+
+def test_an_answer_that_does_not_fit_replaces_nothing(broker: Broker, tmp_path: Path) -> None:
+    """Whoever can answer in the server's place must not be able to lock a node out for ever."""
+    home = Home(tmp_path / "agent")
+    home.make()
+    key = stage.join(broker, home, NODE)
+    mine = Identity.load(home)
+    soon = datetime.now(UTC) + timedelta(days=30)
+    other = broker.world.mint_node("n" + "b" * 16, Key.generate("U").public, soon)
+    foreign = natsjwt.encode("user", key.public, NODE, {}, Key.generate("A"))
+    for jwt in ("garbage", other, foreign):
+        fresh = mine.renewed(Renewed(jwt=jwt, authority_keys=[], epoch=2**40))
+        assert (fresh.jwt, fresh.epoch) == (mine.jwt, mine.epoch)
+    good = broker.world.mint_node(NODE, key.public, soon)
+    assert mine.renewed(Renewed(jwt=good, authority_keys=[], epoch=1)).jwt == good

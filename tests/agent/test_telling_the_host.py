@@ -80,6 +80,7 @@ async def test_a_clock_that_runs_ahead_makes_nobody_ask_again_and_again() -> Non
 
     identity = SimpleNamespace(renew_in=lambda _now: 0.0, authority_keys=[], newest_ca="")
     identity.renewed = lambda _news: identity
+    identity.model_copy = lambda **_more: identity
 
     async def learn(_notices: object) -> None:
         return

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -22,7 +22,7 @@ from muster.contracts.nodes import NODE_JOINED, NODE_REVOKED, NodeRevoked
 from muster.kit.identity.nkeys import Key
 from muster.kit.identity.vetting import join_text, signed
 from tests.authority.conftest import HOME, Stage
-from tests.papers import HostCa, Paper
+from tests.papers import HostCa, Paper, turned_around
 
 
 @dataclass
@@ -50,13 +50,14 @@ class Scene:
     async def asked(self, paper: Paper, key: Key | None = None, **more: Any) -> JoinByCertificate:
         """Return what a host sends."""
         key, nonce = key or Key.generate("U"), await self.challenge()
+        text = join_text(nonce, key.public, "says-so", force=more.get("force", False))
         values = {
             "chain": paper.pem,
             "nonce": nonce,
             "public_key": key.public,
             "hostname": "says-so",
             "proof": key.sign((nonce + key.public).encode()),
-            "signature": signed(paper.pem, paper.secret, join_text(nonce, key.public, "says-so")),
+            "signature": signed(paper.pem, paper.secret, text),
             "origin": HOME,
         }
         return JoinByCertificate(**{**values, **more})
@@ -220,6 +221,29 @@ async def test_a_certificate_has_one_living_node(scene: Scene) -> None:
     assert not third.pending
 
 
+async def test_another_way_to_write_a_signature_is_no_other_certificate(
+    backstage: Stage,
+) -> None:
+    """Anybody can turn the signature of an ECDSA authority around, without its key."""
+    scene = Scene(backstage)
+    async with scene.playing(join_approve=False):
+        paper = scene.ca.issue()
+        assert (await scene.join(paper)).node
+        turned = replace(paper, cert=turned_around(paper.cert))
+        assert turned.pem != paper.pem
+        with pytest.raises(Conflict, match="has joined with this certificate"):
+            await scene.join(turned)
+
+
+async def test_force_is_part_of_what_the_host_signs(backstage: Stage) -> None:
+    """The gateway cannot ask for a replacement that the host does not want."""
+    scene = Scene(backstage)
+    async with scene.playing():
+        ask = await scene.asked(scene.ca.issue())
+        with pytest.raises(Denied, match="signature"):
+            await scene.send(ask.model_copy(update={"force": True}))
+
+
 async def test_after_a_revocation_somebody_decides(scene: Scene) -> None:
     """The certificate may have been stolen: it opens nothing by itself any more."""
     paper = scene.ca.issue()
@@ -254,9 +278,10 @@ async def test_revocation_lists_are_read_each_time(backstage: Stage) -> None:
             await scene.send(ask)
         path.write_bytes(scene.ca.revoking())
         assert (await scene.send(ask)).node
+        ask = await scene.asked(scene.ca.issue("web2"))
         (backstage.broker.data_dir / "hosts.pem").write_text("no certificate")
         with pytest.raises(Unavailable):
-            await scene.challenge()
+            await scene.send(ask)
 
 
 async def test_without_a_trusted_ca_there_is_no_such_door(stage: Stage) -> None:

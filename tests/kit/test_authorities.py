@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from muster.contracts.authority import CaNotice
 from muster.contracts.errors import Conflict
@@ -251,3 +253,44 @@ def test_an_authority_that_has_expired_vouches_for_nobody(here: Authorities) -> 
     here.prepare(NOW + timedelta(days=4000))
     assert here.vouchers() == []
     assert fingerprint(old) == fingerprint(here.trusted()[0])
+
+
+def test_an_authority_that_is_not_valid_yet_does_not_issue(here: Authorities) -> None:
+    """Made while the clock was ahead: nobody would believe the server."""
+    ahead = NOW + timedelta(days=400)
+    later = create_ca("Muster CA later", after=ahead)
+    here.prepare(NOW)
+    trusted = here.trusted()
+    write_private(here.next, later.cert + later.key)
+    write_private(here.bundle, trusted[0] + later.cert.decode())
+    before = here.key.read_bytes()
+    with pytest.raises(Conflict, match="clock"):
+        here.switch(NOW)
+    assert here.key.read_bytes() == before
+
+
+def test_a_lost_next_authority_is_not_retired_over(here: Authorities) -> None:
+    """Nodes trust it already, and would pass over a bundle without it."""
+    here.prepare(NOW)
+    here.next.unlink()
+    with pytest.raises(Conflict, match="restore it"):
+        here.retire(NOW)
+    assert len(here.trusted()) == 2
+
+
+def test_a_command_line_pins_nothing_that_anybody_could_have_written(here: Authorities) -> None:
+    """A certificate around the right name and key, that another key has signed."""
+    pinned = here.bundle.read_text()
+    step(here, "prepare")
+    real = x509.load_pem_x509_certificate(here.trusted()[1].encode())
+    forged = (
+        x509.CertificateBuilder(
+            real.issuer, real.subject, real.public_key(), 5, NOW, NOW + timedelta(minutes=10)
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(Ed25519PrivateKey.generate(), None)
+        .public_bytes(Encoding.PEM)
+        .decode()
+    )
+    assert follow(pinned, forged, here.vouchers()) == ""
+    assert follow(pinned, here.trusted()[1], here.vouchers()) == here.trusted()[1]

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
 
 from muster.contracts.errors import Denied, Malformed
 from muster.kit.identity.vetting import Vetting, pem_of, proves, signed
@@ -110,6 +111,17 @@ def test_alternative_names_go_first() -> None:
     assert vetting().vet(paper.pem, NOW).name == "web9.test"
     with pytest.raises(Denied, match="no host name"):
         vetting("x.*").vet(paper.pem, NOW)
+
+
+def test_a_constrained_ca_names_nobody_by_the_common_name() -> None:
+    """What a CA may not name is checked for alternative names alone."""
+    inside = x509.NameConstraints([x509.DNSName("dev.example")], None)
+    below = HostCa("Development", above=CA, constraints=inside)
+    good = below.issue("x", "a.dev.example")
+    assert vetting().vet(good.pem + below.pem, NOW).name == "a.dev.example"
+    for bad in (below.issue("db.prod.example"), below.issue("x", "db.prod.example")):
+        with pytest.raises(Denied):
+            vetting().vet(bad.pem + below.pem, NOW)
 
 
 def test_what_has_been_revoked_is_refused() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.papers import HostCa, Paper
-from tests.system.conftest import ENV, Agent, Server, until
+from tests.system.conftest import ENV, OWN, Agent, Server, until
 from tests.system.sites import far, site
 
 __all__ = ["far", "site"]
@@ -26,7 +26,7 @@ def join(
     key.write_bytes(paper.secret)
     return subprocess.run(
         [sys.executable, "-m", "muster.agent", "join", "--server", url, "--cert", cert,
-         "--key", key, "--data-dir", folder / name, *more],
+         "--key", key, "--data-dir", folder / name, "--users", OWN, *more],
         env=ENV, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 

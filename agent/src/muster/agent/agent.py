@@ -239,6 +239,7 @@ class Agent:
             due = self.me.identity.renew_in(time.time())
             await asyncio.sleep(pause if due is None else min(due, pause))
             try:
+                ours = self.me.identity.authority_keys
                 ask = RenewJwt(ca=self.me.identity.newest_ca)
                 news = await self.bus.ask(RENEW, ask, node=self._node, timeout=10)
                 fresh = self.me.identity.renewed(news)
@@ -247,9 +248,10 @@ class Agent:
                         "the server has other keys, and none that is pinned vouches for them"
                     )
                 told = fresh.newest_ca == ask.ca
-                self.me.become(fresh)
-                pause = min(60.0, often)  # until the helper has heard it too
+                pause = min(60.0, often)  # until the helper has heard of the keys: not before it
+                self.me.become(fresh.model_copy(update={"authority_keys": ours}))
                 await self.place.hands.learn(news.notices)
+                self.me.become(fresh)
                 pause = often * random.uniform(0.9, 1.0) if told else 0.0  # noqa: S311
             except (MusterError, OSError) as error:
                 log.warning("the credentials could not be renewed: %s", error)

@@ -63,7 +63,7 @@ def join(papers: Papers, hostname: str = "", *, force: bool = False) -> tuple[Jo
             public_key=key.public,
             hostname=name,
             proof=key.sign((nonce + key.public).encode()),
-            signature=signed(chain, secret, join_text(nonce, key.public, name)),
+            signature=signed(chain, secret, join_text(nonce, key.public, name, force=force)),
             force=force,
         )
         body = ask.model_dump_json(exclude={"origin"}).encode()

@@ -151,8 +151,8 @@ def _check_owner(home: Home) -> None:
 
 
 def _forget(home: Home) -> None:
-    """Delete everything that belongs to the identity."""
-    for path in (home.identity, home.journal, home.status):
+    """Delete everything that belongs to the identity, but for itself: it is replaced at once."""
+    for path in (home.journal, home.status):
         path.unlink(missing_ok=True)
     for suffix in ("-wal", "-shm"):
         home.journal.with_name(home.journal.name + suffix).unlink(missing_ok=True)
@@ -221,6 +221,7 @@ def _leave(given: argparse.Namespace, home: Home, settings: Settings) -> int:
         if not given.yes and not _agreed(f"give up node {identity.node} for good? [y/N] "):
             return FAILED
         _forget(home)
+        home.identity.unlink(missing_ok=True)
     if os.geteuid() == 0:
         splitting.remove(home.helper)  # it believes in the old identity
         if home.root.stat().st_uid != 0:

@@ -57,20 +57,28 @@ class Identity(Message):
         home.write(home.identity, self.model_dump_json(indent=1))
 
     def renewed(self, news: Renewed) -> "Identity":
-        """Return it with a fresh JWT; the epoch never goes back.
+        """Return it with a fresh JWT, if it is one for this very node.
 
         Other keys are pinned only if those that are pinned have vouched for them, and other CAs
-        only if one of these keys has.
+        only if one of these keys has: whoever has stolen a CA could answer as well. A newer epoch
+        comes with a signed order.
         """
         keys = follow(self.authority_keys, news.notices)
         values = {
-            "jwt": news.jwt,
-            "epoch": max(self.epoch, news.epoch),
+            "jwt": news.jwt if self._fits(news.jwt) else self.jwt,
             "authority_keys": keys,
             "ca": hear(self.ca, news.ca, _raw(keys)),
-            "server": self.server or news.server,
+            "server": news.server or self.server,
         }
         return self.model_copy(update=values)
+
+    def _fits(self, jwt: str) -> bool:
+        """Whether *jwt* is genuine, of the same issuer and for the same key as ours."""
+        try:
+            new, old = natsjwt.claims(jwt), natsjwt.claims(self.jwt, check=False)
+        except ValueError:
+            return False
+        return (new.get("iss"), new.get("sub")) == (old.get("iss"), old.get("sub"))
 
     def heard(self, news: CaNews) -> "Identity":
         """Return it with the CAs that it should trust by *news*, whoever has brought them.

@@ -20,10 +20,11 @@ from muster.contracts.errors import MusterError
 log = logging.getLogger(__name__)
 
 ADVICE: Final = (
-    "somebody may be in between; if the CA was replaced while this node was away, join again "
-    "with --force"
+    "somebody may be in between; if the CA was replaced while this node was away: `muster-agent "
+    "leave`, join again, and install it again if it was installed"
 )
 _OFTEN: Final = (60.0, 120.0)
+_LONGEST: Final = 60.0
 
 
 class Trusting:
@@ -45,8 +46,9 @@ class Trusting:
             return
         self._next = self._now() + random.uniform(*_OFTEN)  # noqa: S311
         try:
-            news = await asyncio.to_thread(_ask, self._me.identity.server)
-        except MusterError as trouble:
+            async with asyncio.timeout(_LONGEST):
+                news = await asyncio.to_thread(_ask, self._me.identity.server)
+        except (MusterError, TimeoutError) as trouble:
             log.warning("%s (%s): %s", error.verify_message, trouble, ADVICE)
             return
         fresh = self._me.identity.heard(news)

@@ -2,6 +2,8 @@
 
 import asyncio
 import importlib
+import os
+import pwd
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -71,12 +73,21 @@ def _authority(data_dir: Path) -> tuple[Layout, Any]:
     layout = Layout(data_dir.resolve())
     if not layout.root.is_dir():
         raise click.ClickException(t("server.doctor.no_dir", dir=str(layout.root)))
+    if (owner := layout.root.stat().st_uid) != os.geteuid():
+        raise click.ClickException(t("server.admin.other_user", user=_name(owner)))
     kind = importlib.import_module("muster.authority.settings").Settings
     given = {"data_dir": str(layout.root)}
     try:
         return layout, settings.load(kind, "authority", toml=layout.settings, given=given).settings
     except settings.BadSettingsError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _done(work: Coroutine[Any, Any, Any]) -> Any:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from muster.contracts.authority import CaNotice
@@ -119,11 +119,20 @@ def follow(pinned: str, shown: str, vouchers: Sequence[str]) -> str:
 
 
 def _known(wanted: x509.Certificate, reached: Iterable[x509.Certificate]) -> bool:
-    """Whether *wanted* is one of *reached*, or an authority of the same name and key."""
-    return any(
-        one == wanted or (one.subject == wanted.subject and one.public_key() == wanted.public_key())
-        for one in reached
-    )
+    """Whether *wanted* is one of *reached*, or an authority of the same name and key.
+
+    It must have signed itself: anybody could write another certificate around that name and key.
+    """
+    if any(one == wanted for one in reached):
+        return True
+    try:
+        wanted.verify_directly_issued_by(wanted)
+        return any(
+            one.subject == wanted.subject and one.public_key() == wanted.public_key()
+            for one in reached
+        )
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        return False
 
 
 def _leads(voucher: x509.Certificate, by: x509.Certificate, now: datetime) -> bool:
@@ -205,7 +214,7 @@ class Authorities:
                 raise Conflict("a rotation is under way: retire the old CA first")
             old = self._issuer()
             coming = self._coming()
-            if coming is None:
+            if coming is None or _age(coming.cert.decode()) <= _age(old.cert.decode()):
                 after = _age(old.cert.decode()) + timedelta(seconds=1)
                 name = f"Muster CA {now:%Y-%m-%d} {secrets.token_hex(2)}"
                 coming = create_ca(name, after=after)
@@ -223,7 +232,9 @@ class Authorities:
             coming = self._coming()
             if self.state == "steady":
                 raise Conflict("there is no next CA: prepare one first")
-            if coming is not None:
+            if coming is not None and self.state == "prepared":
+                if _age(coming.cert.decode()) > now:
+                    raise Conflict("the next CA is not valid yet: look at the clock, and wait")
                 write_private(self.key, coming.key)
                 self._mend((), now)
 
@@ -232,7 +243,10 @@ class Authorities:
         with self._step(now):
             if self.state != "switched":
                 raise Conflict("there is no old CA: switch to the next one first")
-            write_private(self.bundle, self._issuer().cert)
+            issuer = self._issuer()
+            if fingerprint(issuer.cert.decode()) != newest(self.bundle.read_text()):
+                raise Conflict(f"{self.next} is missing, which the nodes trust: restore it")
+            write_private(self.bundle, issuer.cert)
 
     @contextmanager
     def _step(self, now: datetime) -> Generator[None]:

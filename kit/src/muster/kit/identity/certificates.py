@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -92,7 +92,10 @@ def split(bundle: str) -> list[str]:
     """
     if len(bundle) > _MOST:
         raise ValueError("that is too long for certificates")
-    found = x509.load_pem_x509_certificates(bundle.encode())
+    try:
+        found = x509.load_pem_x509_certificates(bundle.encode())
+    except (x509.InvalidVersion, UnsupportedAlgorithm) as error:
+        raise ValueError("that is no certificate that can be read") from error
     return [one.public_bytes(Encoding.PEM).decode() for one in found]
 
 

@@ -3,6 +3,7 @@
 Only RSA (2048 bits or more), ECDSA and Ed25519; only certificates that are meant for clients.
 """
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ class Vetting:
             path = self._path(found, now)
             if self.lists is not None:
                 _not_revoked(path, self.lists, now)
-            name = self._name(found[0])
+            name = self._name(path)
             subject = found[0].subject.rfc4514_string()
         except _BAD as error:
             raise Denied("the certificate cannot be read") from error
@@ -87,7 +88,8 @@ class Vetting:
             name=name,
             subject=subject,
             serial=f"{found[0].serial_number:x}",
-            fingerprint=found[0].fingerprint(_HASH).hex(),
+            # what the CA has signed: an ECDSA signature can be written in another way by anybody
+            fingerprint=hashlib.sha256(found[0].tbs_certificate_bytes).hexdigest(),
         )
 
     def _path(self, chain: list[x509.Certificate], now: datetime) -> list[x509.Certificate]:
@@ -116,23 +118,37 @@ class Vetting:
             why = str(error).split(" (encountered")[0][:150]
             raise Denied(f"the certificate is not one that may join here: {why}") from error
 
-    def _name(self, cert: x509.Certificate) -> str:
+    def _name(self, path: Sequence[x509.Certificate]) -> str:
         """Return the first name that is one of a host and may join; nothing if there is none."""
         patterns = [pattern.lower() for pattern in self.names] or ["*"]
-        for name in _names(cert):
+        for name in _names(path):
             if _HOST.match(name) and any(fnmatchcase(name, one) for one in patterns):
                 return name
         return ""
 
 
-def _names(cert: x509.Certificate) -> list[str]:
-    """Return the host names of a certificate; its common name only if there is no other kind."""
+def _names(path: Sequence[x509.Certificate]) -> list[str]:
+    """Return the host names of a certificate; its common name only if there is no other kind.
+
+    What a CA on the path may not name is checked for the other kind alone (RFC 5280, 4.2.1.10).
+    """
+    cert = path[0]
     try:
         more = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
+        if any(_constrained(ca) for ca in path[1:]):
+            return []
         common = cert.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         return [str(one.value).lower() for one in common[:1]]
     return [str(name).lower() for name in more.get_values_for_type(x509.DNSName)]
+
+
+def _constrained(ca: x509.Certificate) -> bool:
+    try:
+        ca.extensions.get_extension_for_class(x509.NameConstraints)
+    except x509.ExtensionNotFound:
+        return False
+    return True
 
 
 def _for_clients() -> ExtensionPolicy:
@@ -197,9 +213,9 @@ def _usable(key: object) -> bool:
     return isinstance(key, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey)
 
 
-def join_text(nonce: str, public_key: str, hostname: str) -> bytes:
+def join_text(nonce: str, public_key: str, hostname: str, *, force: bool = False) -> bytes:
     """Return what a host signs with its certificate's key to join."""
-    return f"muster join|{nonce}|{public_key}|{hostname}".encode()
+    return f"muster join|{nonce}|{public_key}|{hostname}|{force}".encode()
 
 
 def proves(chain: str, text: bytes, signature: bytes) -> bool:

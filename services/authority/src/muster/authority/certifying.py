@@ -55,7 +55,7 @@ class Certifying(Joining):
     @answers(JOIN_CHALLENGE)
     async def challenge(self, ask: Nothing, caller: Caller) -> JoinChallenge:  # noqa: ARG002
         """Return what a host signs; nothing is kept of it, so that nobody can fill us with them."""
-        self._vetting()
+        self._enabled()
         expires = self.tools.now() + _LIFE
         body = f"{secrets.token_urlsafe(16)}.{int(expires.timestamp())}"
         return JoinChallenge(
@@ -80,24 +80,28 @@ class Certifying(Joining):
 
     def _vetted(self, ask: JoinByCertificate, now: datetime) -> Vetted:
         """Return who asks, or raise; a challenge that was good is used up by this."""
-        vetting = self._vetting()
+        self._enabled()
         self._check(ask.nonce, now)
         if not nkeys.verify(ask.public_key, (ask.nonce + ask.public_key).encode(), ask.proof):
             raise Denied("the proof is not of the key that wants to join")
-        vetted = vetting.vet(ask.chain, now)
-        text = join_text(ask.nonce, ask.public_key, ask.hostname)
+        vetted = self._vetting().vet(ask.chain, now)
+        text = join_text(ask.nonce, ask.public_key, ask.hostname, force=ask.force)
         if not proves(ask.chain, text, ask.signature):
             raise Denied("the signature is not of the certificate's key over this request")
         self._used[ask.nonce] = now + _LIFE
         return vetted
 
+    def _enabled(self) -> Path:
+        """Return the file of the CAs that are trusted, or raise `NotFound`."""
+        if (found := self.tools.settings.join_ca) is None:
+            raise NotFound("no host joins this server by a certificate: [authority] join_ca")
+        return found
+
     def _vetting(self) -> Vetting:
         settings = self.tools.settings
-        if settings.join_ca is None:
-            raise NotFound("no host joins this server by a certificate: [authority] join_ca")
         lists = _read(settings.join_crl) if settings.join_crl else None
         try:
-            return Vetting.of(_read(settings.join_ca), lists, settings.join_names)
+            return Vetting.of(_read(self._enabled()), lists, settings.join_names)
         except ValueError as error:
             log.error("no host can join by a certificate: %s", error)  # noqa: TRY400
             raise Unavailable("the server cannot read whom it trusts: see its log") from error

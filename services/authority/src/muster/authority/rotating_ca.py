@@ -47,8 +47,14 @@ async def step(settings: Settings, folder: Path, which: str, *, force: bool = Fa
     where = settings.database_of("authority")
     async with open_database(where, migrations="muster.authority") as db:
         if which != "status":
+            deaf = (await db.read(lambda conn: _report(conn, found, now))).deaf
             if which == "switch" and not force:
-                _refuse((await db.read(lambda conn: _report(conn, found, now))).deaf)
+                _refuse(deaf)
+            more = (
+                f" although {len(deaf)} nodes do not trust the next one" if deaf and force else ""
+            )
+            # before it is done: what is done cannot be left out
+            await db.write(lambda conn: _note(conn, found, which, now, f"begun{more}"))
             _CHECKED[which](found, now)
             await db.write(lambda conn: _note(conn, found, which, now))
         return await db.read(lambda conn: _report(conn, found, now))
@@ -70,9 +76,9 @@ def _refuse(deaf: list[str]) -> None:
         )
 
 
-def _note(conn: Connection, found: Authorities, which: str, now: datetime) -> None:
+def _note(conn: Connection, found: Authorities, which: str, now: datetime, begun: str = "") -> None:
     store.begin(conn)
-    detail = " ".join(map(fingerprint, found.trusted()))
+    detail = begun or " ".join(map(fingerprint, found.trusted()))
     chain.append(conn, CONSOLE, f"ca.{which}", now=now, detail=detail)
 
 

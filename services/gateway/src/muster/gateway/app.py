@@ -73,6 +73,7 @@ def create_app(bus: Bus, settings: Settings, dashboard: Upstream | None = None) 
         hub=Hub(bus),
         dashboard=dashboard,
         joins=Limiter(settings.joins_per_minute),
+        challenges=Limiter(settings.joins_per_minute),
         logins=logins,
     )
     for part in (

@@ -32,6 +32,7 @@ class Gate:
     hub: Hub
     dashboard: Upstream | None
     joins: Limiter
+    challenges: Limiter
     logins: Limiter
 
 

@@ -138,8 +138,9 @@ async def join(body: JoinBody, request: Request, gate: Here) -> Joined:
     summary="Ask for what a host signs",
     **declared(PUBLIC, "challengeJoin"),
 )
-async def challenge_join(gate: Here) -> JoinChallenge:
+async def challenge_join(request: Request, gate: Here) -> JoinChallenge:
     """Answer a challenge that is good once, for two minutes."""
+    gate.challenges.admit(address_of(request))
     return await gate.bus.ask(JOIN_CHALLENGE, NOTHING)
 
 
