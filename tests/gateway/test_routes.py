@@ -59,7 +59,7 @@ ROUTES: list[tuple[str, str, Any, int, type, dict[str, Any]]] = [
     ("GET", f"/runs/{RUN}/files/{NODE}", None, 200, r.ListFiles, {"node": NODE}),
     ("GET", "/audit?who=ada&action=run.", None, 200, a.ListAudit, {"action": "run."}),
     ("GET", "/audit/verify", None, 200, Nothing, {}),
-    ("GET", f"/audit/nodes/{NODE}", None, 200, q.CheckNode, {"node": NODE}),
+    ("GET", "/nodes/web1/record", None, 200, q.CheckNode, {"node": NODE}),
     ("GET", "/users?query=l&limit=3", None, 200, p.ListUsers, {"query": "l", "limit": 3}),
     ("POST", "/users", {"name": "li", "roles": ["x"]}, 201, p.CreateUser, {"roles": ["x"]}),
     ("GET", "/users/li", None, 200, p.FindUser, {"name": "li"}),

@@ -161,7 +161,7 @@ def test_the_ca_is_replaced_twice_and_nobody_begins_anew(far: Server, tmp_path: 
     follows(seldom)  # who slept through both rotations
     assert far.muster("audit", "verify").returncode == 0
     steps = [one["action"] for one in far.api("GET", "/audit?action=ca.")["items"]]
-    assert steps == ["ca.retire", "ca.switch", "ca.prepare"] * 2
+    assert steps[::2] == steps[1::2] == ["ca.retire", "ca.switch", "ca.prepare"] * 2
 
 
 def late_join(server: Server, line: str, data_dir: Path) -> None:

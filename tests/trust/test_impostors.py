@@ -134,7 +134,7 @@ def test_no_agent_believes_it(tmp_path: Path, make: Make) -> None:
     assert gateway.heard.startswith(b"GET /api/v1/ca/news")
     assert Identity.load(home) == before
     for told in ((tmp_path / "log").read_text(), doctor.stdout):
-        assert "join again with --force" in told
+        assert "`muster-agent leave`, join again" in told
 
 
 @pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__)

@@ -63,7 +63,7 @@ def _identity(home: Home, _settings: Settings) -> str:
 def _credentials(home: Home, _settings: Settings) -> str:
     due = Identity.load(home).renew_in(time.time())
     if due == 0:
-        raise Conflict("they are old: start the agent soon, or join again with --force")
+        raise Conflict("they are old: start the agent soon, or leave and join again")
     return "for ever" if due is None else f"to be renewed in {due / 3600:.1f} h"
 
 

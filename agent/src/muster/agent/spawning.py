@@ -28,6 +28,8 @@ from muster.kit.tasks import running
 log = logging.getLogger(__name__)
 
 NEVER_BEGAN: Final = "interrupted: the agent ended before the command was started"
+_HOPELESS: Final = 60.0
+"""Seconds after which nobody is going to begin a job that nobody has begun."""
 _ROUNDS: Final = 5
 """Of killing what is left of a job: it may fork between two looks."""
 
@@ -42,6 +44,7 @@ class Running:
         self._loop = loop
         self._pidfd = -1
         self._cancelled = False
+        self._begun = time.monotonic()
 
     @property
     def watched(self) -> bool:
@@ -59,6 +62,9 @@ class Running:
                 self.lose("interrupted by a reboot")
             elif not self._watch(started.pid, started.ticks):
                 self._gone()
+        elif time.monotonic() > self._begun + _HOPELESS:
+            self.job.claim()
+            self.lose("interrupted: whatever was to start it is gone")
 
     def _watch(self, pid: int, ticks: int) -> bool:
         try:

@@ -146,11 +146,12 @@ class Supervisor:
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
         claim = os.open("started.json", flags, 0o600)
         self.sinks = [Sink(self.spec["reserve"]) for _ in "12"]
+        # before the command can kill us: who finds nothing in it could not tell that we are gone
+        os.write(claim, self.spare.me)
+        os.close(claim)
         self.began = time.time()
         exit_code = self._spawn()
         os.chdir(self.home)
-        os.write(claim, self.spare.me)
-        os.close(claim)
         for name, sink in zip(("stdout", "stderr"), self.sinks, strict=True):
             sink.open(name, self.spec["readers"])
             self.pipes[sink.pipe] = sink

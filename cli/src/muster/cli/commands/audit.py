@@ -192,8 +192,7 @@ def verify(session: Session, /, form: str) -> int:
 @connected
 def node(session: Session, /, node: str, form: str) -> int:
     """Compare what a node has executed, by its own record, with what was signed for it."""
-    known = session.client.get(path("nodes", node))
-    told = session.client.get(path("audit", "nodes", known["id"]))
+    told = session.client.get(path("nodes", node, "record"))
     wrong = told.get("broken_at") is not None or told.get("complaint") or told["unsigned"]
     if form == "json":
         click.echo(to_json(told, indent=2))

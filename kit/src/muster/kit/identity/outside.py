@@ -58,6 +58,8 @@ SUBJECTS: Final = (
 """What leads from the account of external systems into that of the services, and nothing else."""
 
 Template = dict[str, Any]
+_CONNECTIONS: Final = 1000
+"""Of all external systems together, so that one cannot take the places of nodes."""
 
 
 def exports() -> list[dict[str, str]]:
@@ -109,4 +111,5 @@ def claims(account: str, templates: Mapping[str, Template]) -> dict[str, Any]:
         {"kind": "user_scope", "key": key, "role": "external", "template": templates[key]}
         for key in sorted(templates)
     ]
-    return {"limits": natsjwt.UNLIMITED, "signing_keys": scopes, "imports": imports}
+    limits = {**natsjwt.UNLIMITED, "conn": _CONNECTIONS}
+    return {"limits": limits, "signing_keys": scopes, "imports": imports}

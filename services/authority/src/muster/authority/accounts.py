@@ -84,9 +84,9 @@ class AccountCalls(Deciding, Pushing):
             self._write_down(conn, caller, "account.create", detail, now)
             return directory.touched(conn, [ask.name], now)
 
-        change = await self.tools.db.write(add)
-        await self._forget(ask.name)
-        await self.tell(change)
+        if await self.tools.db.read(lambda conn: directory.person(conn, ask.name)) is None:
+            await self._forget(ask.name)  # before it is there: nothing can fail afterwards
+        await self.tell(await self.tools.db.write(add))
         return answer
 
     @answers(RENEW_ACCOUNT)

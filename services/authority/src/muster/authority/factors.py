@@ -54,7 +54,7 @@ class FactorCalls(Deciding):
                 )  # fmt: skip
                 return None
             store.end(conn, row.id)
-            return self.begin(conn, row.person, ask.origin, fresh=True)
+            return self.begin(conn, row.person, ask.origin, fresh=True, detail=row.name)
 
         session = await self.tools.db.write(finish)
         if session is None:

@@ -257,7 +257,7 @@ class PasskeyCalls(FactorCalls):
         self, conn: Connection, *, ask: LoginByPasskey, said: Heard, uses: int
     ) -> Session | None:
         """Begin a session; none if the passkey seems to have a copy, which stays on record."""
-        row = keyring.find(conn, said.credential)
+        row, began = keyring.find(conn, said.credential), ""
         if row is None or row.disabled:
             raise Unauthenticated(_UNKNOWN)
         if ask.half:
@@ -265,13 +265,16 @@ class PasskeyCalls(FactorCalls):
             if half.person != row.person:
                 raise Unauthenticated("this is the passkey of somebody else")
             store.end(conn, half.id)
+            began = f"{half.name}, " if half.name else ""
         elif not row.password:
             raise Denied("your passkey is your second factor: log in as you always do first")
         elif not hmac.compare_digest(row.handle.encode(), said.handle.encode()):
             raise Unauthenticated(_UNKNOWN)
         if not self._counts(conn, row, uses, ask.origin):
             return None
-        return self.begin(conn, row.person, ask.origin, fresh=True, detail=f"passkey {row.name}")
+        return self.begin(
+            conn, row.person, ask.origin, fresh=True, detail=f"{began}passkey {row.name}"
+        )
 
     def _counts(self, conn: Connection, row: Any, uses: int, origin: Origin) -> bool:
         """Note that a passkey was used; an alert, if it was a copy of it."""

@@ -105,7 +105,8 @@ class Sessions(Part):
         if row is None or not directory.has_factor(row):
             return self.begin(conn, name, origin, detail=detail)
         now, secret = self.tools.now(), new_secret("mhalf")
-        store.add_secret(conn, kept(secret, "half", name, now, now + _HALF, origin))
+        row_of_half = kept(secret, "half", name, now, now + _HALF, origin)
+        store.add_secret(conn, row_of_half | {"name": detail})  # how it began, for the audit
         who = Person(name=name, second_factor=True)
         half = {"secret": secret, "person": who, "expires": now + _HALF, "needs_code": True}
         return Session(**half, passkey=row.passkeys > 0)

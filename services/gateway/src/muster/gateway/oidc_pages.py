@@ -52,6 +52,7 @@ async def back(
     request: Request, gate: Here, state: str = "", code: str = "", error: str = ""
 ) -> Response:
     """Take what the provider has given to the browser, once."""
+    response: Response
     try:
         gate.logins.admit(address_of(request))
         ask = FinishOidc(
@@ -64,8 +65,13 @@ async def back(
         done = await gate.bus.ask(FINISH_OIDC, ask, timeout=40)
     except MusterError as refusal:
         fault = _fault(request, refusal, wrong="oidc.late")
-        return await login_form(request, gate, {}, fault, refusal.status)
-    response: Response = RedirectResponse(local_path(done.next), 303)
+        if await signed_in(request, gate):  # it was to be linked
+            response = await _identity(request, gate, fault, refusal.status)
+        else:
+            response = await login_form(request, gate, {}, fault, refusal.status)
+        gate.cookies.come_back(response)
+        return response
+    response = RedirectResponse(local_path(done.next), 303)
     if done.session is not None:
         response = enter(request, gate, done.session, {"next": done.next})
     gate.cookies.come_back(response)

@@ -6,8 +6,6 @@ from fastapi import APIRouter, Query, Response
 
 from muster.contracts.authority import LIST_AUDIT, VERIFY_AUDIT, ListAudit
 from muster.contracts.base import NOTHING
-from muster.contracts.names import NodeId
-from muster.contracts.records import CHECK_NODE, CheckNode
 from muster.gateway.gate import Me
 from muster.gateway.openapi import relayed
 
@@ -26,11 +24,3 @@ async def list_audit(ask: Annotated[ListAudit, Query()], me: Me) -> Response:
 async def verify_audit(me: Me) -> Response:
     """Answer whether the chain of records is whole."""
     return await me.relay(VERIFY_AUDIT, NOTHING, timeout=60)
-
-
-@router.get(
-    "/audit/nodes/{node}", summary="Compare a node's own record", **relayed(CHECK_NODE, "checkNode")
-)
-async def check_node(node: NodeId, me: Me) -> Response:
-    """Answer whether what a node says to have executed is what was signed for it."""
-    return await me.relay(CHECK_NODE, CheckNode(node=node), timeout=60)

@@ -28,6 +28,7 @@ from muster.contracts.nodes import (
     TagNode,
     Targets,
 )
+from muster.contracts.records import CHECK_NODE, CheckNode
 from muster.gateway.gate import Me
 from muster.gateway.openapi import declared, relayed
 from muster.gateway.people import Visitor
@@ -116,6 +117,16 @@ async def tag_node(
 async def group_node(node: NodeRef, body: GroupChange, me: Me) -> Response:
     """Add a node to groups, take it out of others."""
     return await me.relay(GROUP_NODE, GroupNode(node=node, add=body.add, remove=body.remove))
+
+
+@router.get(
+    "/nodes/{node}/record",
+    summary="Compare a node's own record with the audit",
+    **relayed(CHECK_NODE, "checkNode"),
+)
+async def check_node(node: NodeRef, me: Me) -> Response:
+    """Answer whether what a node says to have executed is what was signed for it."""
+    return await me.relay(CHECK_NODE, CheckNode(node=await _id_of(node, me)), timeout=60)
 
 
 @router.post(
