@@ -12,6 +12,7 @@ import sqlite3
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from muster.agent.home import Home
 from muster.agent.identity import Identity
@@ -19,6 +20,9 @@ from muster.agent.policy import OURS
 from muster.agent.privileged.trust import Trust, pin
 from muster.contracts.errors import Conflict, Denied, Unavailable
 from muster.kit.files import locked, touch_private
+
+_OF_PEOPLE: Final = 100
+"""Groups below are the system's own: Debian lets `staff` (50) write /usr/local."""
 
 
 def split(home: Home, user: pwd.struct_passwd, policy: str = "") -> list[str]:
@@ -128,7 +132,8 @@ def check_program(program: Sequence[str]) -> None:
 
 def _check_owner(place: Path, what: str) -> os.stat_result:
     found = place.lstat()
-    loose = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
+    writers = stat.S_IWOTH | (stat.S_IWGRP if found.st_gid >= _OF_PEOPLE else 0)
+    loose = found.st_mode & writers and not found.st_mode & stat.S_ISVTX
     if found.st_uid not in {0, os.geteuid()} or (loose and not stat.S_ISLNK(found.st_mode)):
         raise Denied(f"others than root can change {place}: {what}")
     return found
