@@ -52,7 +52,6 @@ async def back(
     request: Request, gate: Here, state: str = "", code: str = "", error: str = ""
 ) -> Response:
     """Take what the provider has given to the browser, once."""
-    response: Response
     try:
         gate.logins.admit(address_of(request))
         ask = FinishOidc(
@@ -66,12 +65,9 @@ async def back(
     except MusterError as refusal:
         fault = _fault(request, refusal, wrong="oidc.late")
         if await signed_in(request, gate):  # it was to be linked
-            response = await _identity(request, gate, fault, refusal.status)
-        else:
-            response = await login_form(request, gate, {}, fault, refusal.status)
-        gate.cookies.come_back(response)
-        return response
-    response = RedirectResponse(local_path(done.next), 303)
+            return await _identity(request, gate, fault, refusal.status)
+        return await login_form(request, gate, {}, fault, refusal.status)
+    response: Response = RedirectResponse(local_path(done.next), 303)
     if done.session is not None:
         response = enter(request, gate, done.session, {"next": done.next})
     gate.cookies.come_back(response)
