@@ -3,6 +3,7 @@
 The key is made here, and only its public half is sent: the server never knows what is in the file.
 """
 
+from copy import copy
 from pathlib import Path
 from typing import Final
 
@@ -58,7 +59,9 @@ def account() -> None:
     """See and change service accounts."""
 
 
-account.add_command(change, "set")
+_change = copy(change)  # an account is a user, but for what people read
+_change.help = t("account.set.help")
+account.add_command(_change, "set")
 
 
 @account.command("ls", help=t("account.ls.help"))
